@@ -1,0 +1,1 @@
+"""OpenTelemetry-native cost telemetry for AI agents."""
