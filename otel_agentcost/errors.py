@@ -19,13 +19,18 @@ class AgentCostError(Exception):
 
 
 class ConfigError(AgentCostError):
-    """A setting is wrong; `key` is its dotted path in agentcost.yaml or the variable's name."""
+    """A setting is wrong; `key` is its dotted path in agentcost.yaml or the variable's name.
 
-    def __init__(self, key: str, problem: str, *, hint: str = "") -> None:
+    `where` is the file and line it was found at, when it came from a file: `agentcost.yaml:12`.
+    """
+
+    def __init__(self, key: str, problem: str, *, hint: str = "", where: str = "") -> None:
         self.key = key
         self.problem = problem
         self.hint = hint
-        super().__init__(f"{key}: {problem}" + (f" ({hint})" if hint else ""))
+        self.where = where
+        place = f"{where}: " if where else ""
+        super().__init__(f"{place}{key}: {problem}" + (f" ({hint})" if hint else ""))
 
 
 class PriceBookError(AgentCostError):
