@@ -1,0 +1,105 @@
+"""Entry and Charge: what a span brings to the ledger, and what the ledger lets it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from otel_agentcost.pricing.bill import Bill
+from otel_agentcost.usage.reading import Reading, Usage
+
+ChargeStatus = Literal[
+    "",
+    "partial",
+    "unpriced",
+    "free",
+    "estimated",
+    "mirror",
+    "aggregate",
+    "remainder",
+    "correction",
+    "invalid",
+]
+"""The value of `agentcost.cost.status`; empty when the span is simply priced."""
+
+Pricer = Callable[[Reading, int], "Bill | None"]
+"""Price a reading at a time (unix ns). None: nobody charges for such a thing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One ended span as the ledger sees it. `bill` is what it would cost if nothing else showed the same request."""
+
+    span_id: str
+    parent_id: str = ""
+    """Empty for a root. A parent that never arrives makes this entry an orphan (accounting law 4)."""
+    start: int
+    end: int
+    """Unix nanoseconds."""
+    emitter: str = ""
+    """Instrumentation scope name: who says so."""
+    reading: Reading | None = None
+    bill: Bill | None = None
+    """None for a span nobody charges for (a plain span, a tool without a fee)."""
+    failed: bool = False
+    agent: str = ""
+    remote_parent: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """What one span adds to the total: its bill, or 0 for a mirror, or a remainder, or a correction."""
+
+    pico: int | None
+    """Pico-units; None when no cost may be claimed. Negative only for a correction."""
+    status: ChargeStatus = ""
+    reason: str = ""
+    bill: Bill | None = None
+    """The bill behind the figure, for line items, source and price id."""
+    usage: Usage | None = None
+    """Inclusive usage this charge stands for; None for a mirror."""
+    currency: str = "USD"
+
+    @property
+    def source(self) -> str:
+        """provider, user, book or estimated; empty when nothing is claimed."""
+        return self.bill.source if self.bill is not None and self.pico is not None else ""
+
+    @property
+    def counts(self) -> bool:
+        """Tell whether this span stands for a request of its own (mirrors do not)."""
+        return self.status not in ("mirror", "aggregate")
+
+
+_STATUS_OF_BILL: dict[str, ChargeStatus] = {
+    "priced": "",
+    "provider_reported": "",
+    "estimated": "estimated",
+    "partial": "partial",
+    "free": "free",
+    "not_billed": "free",
+    "unpriced": "unpriced",
+    "invalid": "invalid",
+}
+
+
+def charge_in_full(entry: Entry) -> Charge:
+    """Charge a span its own bill."""
+    bill = entry.bill
+    if bill is None:
+        return Charge(pico=None)
+    reading = entry.reading
+    return Charge(
+        pico=bill.total,
+        status=_STATUS_OF_BILL[bill.status],
+        reason=bill.reason,
+        bill=bill,
+        usage=reading.usage if reading is not None else None,
+        currency=bill.currency,
+    )
+
+
+def mirror_of(other: Entry, *, status: ChargeStatus = "mirror") -> Charge:
+    """Charge nothing, because `other` shows the same request."""
+    return Charge(pico=0, status=status, reason=f"mirror_of:{other.span_id}")
