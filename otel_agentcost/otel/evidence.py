@@ -1,10 +1,10 @@
 """Evidence: exact readings on their way from where they were seen to the span that will be charged for them.
 
-The HTTP tap sees a body end, the processor sees a span end; they meet here, because attributes cannot carry all
-that a price depends on (cache lifetimes, service tiers, per-model parts). Nothing here is ever exported.
+The HTTP tap sees a body end, the processor sees a span end; they meet here, because attributes cannot carry
+all that a price depends on (cache lifetimes, service tiers, per-model parts). Nothing here is ever exported.
 
-A span may collect several readings: the SDK retried, so one call span covered several billed requests. They are kept
-in the order they were attached; whoever takes them sums them.
+A span may collect several readings: the SDK retried, so one call span covered several billed requests. They are
+kept in the order they were attached; whoever takes them sums them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SpanKey = tuple[int, int]
 """Trace id and span id."""
 
 MAX_SPANS = 10_000
-"""Spans that may have untaken evidence at once. More means that nobody takes it: no processor of ours is there."""
+"""Spans that may have untaken evidence at once. More means that nobody takes it: no processor of ours runs."""
 
 MAX_READINGS_PER_SPAN = 64
 """Readings one span may hold; an SDK retries a handful of times."""
@@ -57,7 +57,7 @@ class Evidence:
                 self.dropped += 1
 
     def take(self, trace_id: int, span_id: int) -> tuple[Reading, ...]:
-        """Return what was attached to a span, oldest first, and forget it; empty for a span without evidence."""
+        """Return what was attached to a span, oldest first, and forget it; empty without evidence."""
         if not self._held:  # the common case, decided without the lock
             return ()
         with self._lock:
