@@ -1,0 +1,241 @@
+"""Undo content encodings: gzip, deflate (zlib and raw), br, zstd, and stacks of them; cut input gives what it can.
+
+br and zstd need an optional library (`brotli` or `brotlicffi`; `compression.zstd` of Python 3.14 or `zstandard`);
+without it the body stays unread and says so (`no_codec:br`). Every decoder works on pieces, never asks for more than
+`PIECE` bytes at once where the library allows it, and stops after `MAX_OUTPUT` bytes, so a bomb costs little.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol
+
+PIECE = 256 * 1024
+MAX_OUTPUT = 64 * 1024 * 1024
+IDENTITY = ("", "identity", "none")
+_MAGIC = {"gzip": b"\x1f\x8b", "x-gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
+_PLAIN_STARTS = (b"{", b"[", b"data:", b"event:", b"id:", b":", b"\xef\xbb\xbf")
+
+
+class Decoder(Protocol):
+    """One content encoding, undone piece by piece. `problem` is empty while all is well."""
+
+    problem: str
+    ended: bool
+    """The encoding's own end was seen, so nothing is missing."""
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Yield what this much more input gives."""
+        ...
+
+
+class Inflate:
+    """gzip (also several members in a row) and deflate (zlib wrapped, or raw as some servers send it)."""
+
+    def __init__(self, encoding: str) -> None:
+        self.problem = ""
+        self.ended = False
+        self._gzip = encoding in ("gzip", "x-gzip")
+        self._seen = b""
+        self._engine: Any = zlib.decompressobj(zlib.MAX_WBITS | 16) if self._gzip else None
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        if self.problem or (self.ended and not self._gzip):
+            return
+        if self._engine is None:
+            self._seen += chunk
+            if len(self._seen) < 2:
+                return
+            chunk, self._seen = self._seen, b""
+            # A zlib header is a multiple of 31 with method 8 (RFC 1950); anything else is raw deflate.
+            wrapped = (chunk[0] & 0x0F) == 8 and ((chunk[0] << 8) | chunk[1]) % 31 == 0
+            self._engine = zlib.decompressobj(zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS)
+        while chunk:
+            if self._engine.eof:
+                # Another member, or the zero padding some tools append.
+                chunk = chunk.lstrip(b"\0")
+                if not chunk:
+                    return
+                self._engine = zlib.decompressobj(zlib.MAX_WBITS | 16)
+                self.ended = False
+            try:
+                piece = self._engine.decompress(chunk, PIECE)
+            except zlib.error as error:
+                # Bytes after a complete member are not ours to judge.
+                self.problem = "" if self.ended else f"undecodable:{error}"[:80]
+                return
+            if piece:
+                yield piece
+            self.ended = self._engine.eof
+            chunk = self._engine.unused_data if self.ended else self._engine.unconsumed_tail
+            if self.ended and not self._gzip:
+                return
+
+
+class Library:
+    """br or zstd through whatever library is installed."""
+
+    def __init__(self, make: Callable[[], Callable[[bytes], bytes]], finished: Callable[[Any], bool]) -> None:
+        self.problem = ""
+        self.ended = False
+        self._make = make
+        self._finished = finished
+        self._process = make()
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        for start in range(0, len(chunk), 16384):
+            if self.problem:
+                return
+            part = chunk[start : start + 16384]
+            try:
+                if self.ended:
+                    self._process = self._make()
+                piece = self._process(part)
+            except Exception as error:  # each library has an error class of its own
+                self.problem = "" if self.ended else f"undecodable:{type(error).__name__}"
+                return
+            if piece:
+                yield piece
+            engine = getattr(self._process, "__self__", None)
+            self.ended = self._finished(engine)
+            rest = getattr(engine, "unused_data", b"") if self.ended else b""
+            if rest:
+                yield from self.feed(rest)
+
+
+class Missing:
+    """An encoding nobody here can undo."""
+
+    def __init__(self, encoding: str) -> None:
+        self.problem = f"no_codec:{encoding[:20]}"
+        self.ended = False
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        return iter(())
+
+
+def _optional(*names: str) -> Any:
+    for name in names:
+        try:
+            return import_module(name)
+        except ImportError:
+            continue
+    return None
+
+
+def _brotli() -> Decoder:
+    library = _optional("brotli", "brotlicffi")
+    if library is None:
+        return Missing("br")
+
+    def make() -> Callable[[bytes], bytes]:
+        engine = library.Decompressor()
+        process: Callable[[bytes], bytes] = getattr(engine, "process", None) or engine.decompress
+        return process
+
+    return Library(make, lambda engine: bool(engine.is_finished()))
+
+
+def _zstd() -> Decoder:
+    library = _optional("compression.zstd", "zstandard")
+    if library is None:
+        return Missing("zstd")
+
+    def make() -> Callable[[bytes], bytes]:
+        if hasattr(library, "ZstdDecompressor") and not hasattr(library.ZstdDecompressor, "decompressobj"):
+            process: Callable[[bytes], bytes] = library.ZstdDecompressor().decompress
+        else:
+            process = library.ZstdDecompressor().decompressobj().decompress
+        return process
+
+    return Library(make, lambda engine: bool(engine.eof))
+
+
+def decoder(encoding: str) -> Decoder:
+    """Return a fresh decoder for one encoding name; an unknown name gives one whose `problem` says so."""
+    if encoding in ("gzip", "x-gzip", "deflate"):
+        return Inflate(encoding)
+    if encoding == "br":
+        return _brotli()
+    if encoding == "zstd":
+        return _zstd()
+    return Missing(encoding)
+
+
+def encodings(header: str | None) -> tuple[str, ...]:
+    """Split a Content-Encoding header into the encodings to undo, outermost first; identity is left out."""
+    if not header:
+        return ()
+    names = [name.strip().lower() for name in header.split(",")]
+    return tuple(name for name in reversed(names) if name not in IDENTITY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoded:
+    """A decoded body and what was wrong with it."""
+
+    data: bytes
+    problem: str = ""
+    """`truncated`, `undecodable:...`, `no_codec:...`, `body_too_large`; empty when the body is whole."""
+
+
+def decode(chunks: Iterable[bytes], header: str | None, *, limit: int = MAX_OUTPUT) -> Decoded:
+    """Undo every encoding of a whole body; what could be decoded is returned even when the rest is missing.
+
+    A body that claims an encoding but is plain text already (proxies and recorders do that) is returned as it is.
+    """
+    parts = list(chunks)
+    stack = encodings(header)
+    first = next((part for part in parts if part), b"")
+    if not stack or looks_plain(first, stack[0]):
+        return Decoded(data=b"".join(parts))
+    pipe = Pipe(stack)
+    out: list[bytes] = []
+    size = 0
+    for part in parts:
+        for piece in pipe.feed(part):
+            out.append(piece)
+            size += len(piece)
+            if size > limit:
+                return Decoded(data=b"".join(out), problem="body_too_large")
+    data = b"".join(out)
+    return Decoded(data=data, problem=pipe.problem)
+
+
+def looks_plain(start: bytes, encoding: str) -> bool:
+    """Tell whether a body that claims `encoding` is in fact text."""
+    magic = _MAGIC.get(encoding)
+    if magic is not None:
+        return bool(start) and not (start.startswith(magic) or magic.startswith(start))
+    return start.lstrip().startswith(_PLAIN_STARTS) and (encoding != "deflate" or start[:1] != b"x")
+
+
+class Pipe:
+    """Several encodings undone one after the other."""
+
+    def __init__(self, stack: tuple[str, ...]) -> None:
+        self._decoders = [decoder(name) for name in stack[:4]]
+        if len(stack) > 4:
+            self._decoders.append(Missing("too_many_encodings"))
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Yield decoded pieces."""
+        return self._through(0, chunk)
+
+    def _through(self, index: int, chunk: bytes) -> Iterator[bytes]:
+        if index == len(self._decoders):
+            yield chunk
+            return
+        for piece in self._decoders[index].feed(chunk):
+            yield from self._through(index + 1, piece)
+
+    @property
+    def problem(self) -> str:
+        """Say what is wrong so far; `truncated` when an encoding has not seen its own end."""
+        for one in self._decoders:
+            if one.problem:
+                return one.problem
+        return "" if all(one.ended for one in self._decoders) else "truncated"
