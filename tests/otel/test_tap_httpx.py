@@ -214,7 +214,7 @@ def test_leaving_a_stream_early_ends_the_span_and_hangs_up(module: ModuleType, s
             break
     assert server.seen[-1].hung_up.wait(2)
     span, reading = seen.only()
-    assert reading.reason == "aborted"
+    assert reading.reason.startswith("cut")
     assert span.status.status_code is StatusCode.UNSET
     assert "error.type" not in (span.attributes or {})
 
@@ -240,7 +240,7 @@ async def test_cancelling_an_async_stream_ends_the_span_and_hangs_up(
         await task
     assert await asyncio.to_thread(server.seen[-1].hung_up.wait, 2)
     _, reading = seen.only()
-    assert reading.reason == "aborted"
+    assert reading.reason.startswith("cut")
 
 
 async def test_breaking_out_of_an_async_stream_hangs_up(module: ModuleType, server: Wire, seen: Collected) -> None:
@@ -251,7 +251,7 @@ async def test_breaking_out_of_an_async_stream_hangs_up(module: ModuleType, serv
             async for _ in response.aiter_raw():
                 break
         assert await asyncio.to_thread(server.seen[-1].hung_up.wait, 2)
-    assert seen.only()[1].reason == "aborted"
+    assert seen.only()[1].reason.startswith("cut")
 
 
 async def test_cancelling_while_waiting_for_the_head_ends_the_span(
@@ -293,7 +293,7 @@ def test_a_broken_connection_passes_the_clients_own_error_on(module: ModuleType,
         list(response.iter_raw())
     span, reading = seen.only()
     assert (span.attributes or {})["error.type"] == f"{module.__name__}.{type(raised.value).__name__}"
-    assert reading.reason == "aborted"
+    assert reading.reason.startswith("cut")
 
 
 def test_a_dropped_response_is_ended_by_the_garbage_collector(
@@ -308,7 +308,7 @@ def test_a_dropped_response_is_ended_by_the_garbage_collector(
         del response
         gc.collect()
         _, reading = seen.only()
-    assert reading.reason == "aborted"
+    assert reading.reason.startswith("cut")
 
 
 def test_streams_still_open_at_exit_are_ended(module: ModuleType, server: Wire, seen: Collected) -> None:
@@ -318,7 +318,7 @@ def test_streams_still_open_at_exit_are_ended(module: ModuleType, server: Wire, 
         response = client.send(client.build_request("POST", server.url + PATH, json=STREAM), stream=True)
         ORPHANAGE.close_all()
         _, reading = seen.only()
-        assert reading.reason == "aborted"
+        assert reading.reason.startswith("cut")
         response.close()
         assert len(seen.calls) == 1
 
@@ -512,7 +512,7 @@ def test_no_key_header_query_or_prompt_reaches_a_span(module: ModuleType, server
     from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
     server.answers[PATH] = [
-        Answer(body=chat(text="a secret completion"), headers={"x-reply": "reply-header-secret", "content-type": "application/json"}),
+        Answer(body=chat(text="a secret completion"), headers={"x-reply": "reply-header-secret"}),
         Answer(status=401, body=b'{"error": {"message": "bad key sk-secret-key"}}'),
         stream_answer(),
         stream_answer(drop_after=2),

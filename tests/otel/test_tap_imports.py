@@ -35,7 +35,8 @@ def test_installing_imports_no_http_library() -> None:
     printed = run(
         """
         install()
-        print([m for m in ("httpx", "httpx2", "aiohttp", "botocore", "requests", "urllib3", "wrapt") if m in sys.modules])
+        names = "httpx", "httpx2", "aiohttp", "botocore", "requests", "urllib3", "wrapt"
+        print([name for name in names if name in sys.modules])
         """
     )
     assert printed == "[]"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -110,11 +109,11 @@ class Tap:
             call = recognise(method, url, body)
             if call is None:
                 return None
-            return self._begin(call, url, context)
+            return self._begin(call, context)
         return None
 
-    def _begin(self, call: Call, url: str, context: Context) -> Exchange | None:
-        attributes = start_attributes(call, url)
+    def _begin(self, call: Call, context: Context) -> Exchange | None:
+        attributes = start_attributes(call)
         current = trace.get_current_span(context)
         if covers_call(current, context):
             return Exchange(
@@ -152,20 +151,17 @@ def covers_call(span: Span, context: Context) -> bool:
     return False
 
 
-def start_attributes(call: Call, url: str) -> dict[str, AttributeValue]:
+def start_attributes(call: Call) -> dict[str, AttributeValue]:
     """Return what is known about a call before it is sent; of the address only host and port."""
     attributes: dict[str, AttributeValue] = {"gen_ai.operation.name": call.operation}
     if call.provider:
         attributes["gen_ai.provider.name"] = OTEL_PROVIDER_NAMES.get(call.provider, call.provider)
-    if call.model:
-        attributes["gen_ai.request.model"] = call.model
-    parts = urlsplit(url)
-    if parts.hostname:
-        attributes["server.address"] = parts.hostname
-        try:
-            port = parts.port
-        except ValueError:
-            port = None
-        if port:
-            attributes["server.port"] = port
+    if call.request_model:
+        attributes["gen_ai.request.model"] = call.request_model
+    host, colon, port = call.host.rpartition(":")
+    if colon and port.isdigit():
+        attributes["server.address"] = host
+        attributes["server.port"] = int(port)
+    elif call.host:
+        attributes["server.address"] = call.host
     return attributes

@@ -125,7 +125,7 @@ class Exchange:
             if meter is not None:
                 self._deliver(meter.close(complete))
             else:
-                self._deliver(self._without_response("aborted"))
+                self._deliver(self._without_response("dropped"))
 
     def fail(self, error: BaseException) -> None:
         """Sending or reading failed: hand over what was seen, and name the error's type, never its text."""
@@ -159,8 +159,8 @@ class Exchange:
             status="not_billed" if error in NEVER_SENT else "error",
             reason=f"no_response:{error}",
             provider=call.provider,
-            model=call.model,
-            request_model=call.model,
+            model=call.request_model,
+            request_model=call.request_model,
             operation=call.operation,
             context=call.context,
             dialect=call.api,
@@ -196,7 +196,7 @@ class Exchange:
 
 def name_of(call: Call) -> str:
     """Name a call span as the GenAI conventions do: operation and model."""
-    return f"{call.operation} {call.model}" if call.model else call.operation
+    return f"{call.operation} {call.request_model}" if call.request_model else call.operation
 
 
 def describe(reading: Reading) -> dict[str, AttributeValue]:
