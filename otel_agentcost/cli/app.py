@@ -30,8 +30,9 @@ CLOSED_PIPE = 141
 COMMANDS = ("demo", "run", "price", "read", "replay", "explain", "prices", "schema", "doctor", "completion")
 """Module `otel_agentcost.cli.<name>_command` holds each; the order is the order of the help."""
 
-CONFIG_VARIABLE = "AGENTCOST_CONFIG"
-DEFAULT_CONFIG = "agentcost.yaml"
+
+class ClosedPipeError(Exception):
+    """Whoever reads our output has seen enough."""
 
 
 class Application(click.Group):
@@ -62,7 +63,16 @@ class Application(click.Group):
             hint = f" Did you mean {near[0]!r}?" if near else " See `agentcost --help`."
             raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx) from error
 
-    def main(  # type: ignore[override]
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a reader that went away is told from other errors before click calls it a failure."""
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise ClosedPipeError from error
+            raise
+
+    def main(
         self,
         args: Sequence[str] | None = None,
         prog_name: str | None = None,
@@ -76,6 +86,10 @@ class Application(click.Group):
                 args=args, prog_name=prog_name, complete_var=complete_var, standalone_mode=False, **extra
             )
             sys.stdout.flush()
+        except (ClosedPipeError, BrokenPipeError):
+            # The interpreter flushes stdout once more at exit; that must not complain about the same pipe.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = CLOSED_PIPE
         except click.ClickException as error:
             error.show()
             code = USAGE
@@ -85,12 +99,6 @@ class Application(click.Group):
         except (KeyboardInterrupt, click.Abort):
             click.echo("agentcost: interrupted", err=True)
             code = INTERRUPTED
-        except OSError as error:
-            if error.errno != errno.EPIPE:
-                raise
-            # The interpreter flushes stdout once more at exit; that must not complain about the same pipe.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = CLOSED_PIPE
         if not standalone_mode:
             return code
         sys.exit(code if isinstance(code, int) else OK)
@@ -127,9 +135,8 @@ def shared_options(function: Callable[..., int]) -> Callable[..., int]:
     @click.option(
         "--config",
         "config_file",
-        type=click.Path(path_type=Path, dir_okay=False),
-        envvar=CONFIG_VARIABLE,
-        help="Settings (default: ./agentcost.yaml where there is one, or $AGENTCOST_CONFIG).",
+        type=click.Path(path_type=Path),
+        help="Settings (default: $AGENTCOST_CONFIG, or ./agentcost.yaml where there is one).",
     )
     @functools.wraps(function)
     def with_console(as_json: bool, config_file: Path | None, **options: Any) -> int:

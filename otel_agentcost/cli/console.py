@@ -18,10 +18,10 @@ from otel_agentcost.pricing.money import decimal_text
 
 
 class Progress(Protocol):
-    """Something that is told how far the input was read."""
+    """Something that is told how far the work is."""
 
     def __call__(self, done: int) -> None:
-        """Say how many bytes were read in all."""
+        """Say how much is done in all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,16 +48,17 @@ class Console:
         click.echo(text, err=True, color=_colour(sys.stderr))
 
     @contextmanager
-    def progress(self, label: str, total: int | None) -> Iterator[Progress]:
-        """Show a bar on stderr while a long input is read; only on a terminal, only when it takes a while."""
+    def progress(self, label: str, total: int | None, *, unit: str = "bytes") -> Iterator[Progress]:
+        """Show a bar on stderr while something long goes on; only on a terminal."""
         if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
             yield _silent
             return
         from rich.console import Console as RichConsole
-        from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        amount = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
+        columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
         with Bar(*columns, console=RichConsole(stderr=True), transient=True) as bar:
             task = bar.add_task(label, total=total)
 

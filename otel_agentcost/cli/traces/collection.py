@@ -21,15 +21,6 @@ KINDS = ("internal", "internal", "server", "client", "producer", "consumer")
 """OTLP SpanKind by number; 0 (unspecified) counts as internal."""
 STATUS_ERROR = 2
 
-REWRITTEN = (
-    "agentcost.cost.",
-    "agentcost.session.",
-    "agentcost.subtree.",
-    "agentcost.price.",
-    "agentcost.conversation.",
-)
-"""Figures of an earlier accounting: when a span gets new ones, these go, so that none of them goes stale."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
@@ -68,7 +59,8 @@ class Traces:
     """Spans that came a second time (a retried export) and are written once."""
     unreadable: list[Object] = field(default_factory=list)
     """Spans that are no spans; JSON carries them on as they came, protobuf has no place for them."""
-    _seen: set[tuple[str, str]] = field(default_factory=set)
+    _places: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Where in `spans` each one is."""
 
     @property
     def records(self) -> list[SpanRecord]:
@@ -89,14 +81,24 @@ class Traces:
                     self.unreadable.append(source)
                     kept.append(source)
                     continue
-                key = (record.trace_id, record.span_id)
-                if key in self._seen:
+                span = Span(record=record, source=source)
+                place_before = self._places.get(span.key)
+                if place_before is not None:
                     self.duplicates += 1
+                    self._richer(place_before, span)
                     continue
-                self._seen.add(key)
+                self._places[span.key] = len(self.spans)
                 kept.append(source)
-                self.spans.append(Span(record=record, source=source))
+                self.spans.append(span)
             scope_spans["spans"] = kept
+
+    def _richer(self, place: int, span: Span) -> None:
+        """Let the richer of two exports of one span stand, as the accounting does."""
+        before = self.spans[place]
+        if len(span.record.attributes) > len(before.record.attributes):
+            before.source.clear()
+            before.source.update(span.source)
+            self.spans[place] = Span(record=span.record, source=before.source)
 
     def enrich(self, attributes: Mapping[tuple[str, str], Mapping[str, object]]) -> None:
         """Write attributes on their spans, in place of the figures of an earlier accounting."""
@@ -104,12 +106,28 @@ class Traces:
             new = attributes.get(span.key)
             if not new:
                 continue
-            old = span.source.get("attributes") or []
-            kept = [a for a in old if a["key"] not in new and not a["key"].startswith(REWRITTEN)]
+            unchanged = new.get(_AMOUNT) == span.record.attributes.get(_AMOUNT)
+            stale = {k for k in span.record.attributes if k in new or _is_stale(k, unchanged=unchanged)}
+            kept = [a for a in span.source.get("attributes") or () if a["key"] not in stale]
             span.source["attributes"] = kept + [{"key": k, "value": any_value(v)} for k, v in new.items()]
-            for name in [n for n in span.record.attributes if n.startswith(REWRITTEN)]:
+            for name in stale:
                 del span.record.attributes[name]
             span.record.attributes.update(new)
+
+
+_AMOUNT = "agentcost.cost.amount"
+_TOTALS = ("agentcost.session.", "agentcost.subtree.", "agentcost.conversation.")
+_VERDICT = ("agentcost.cost.status", "agentcost.cost.reason")
+
+
+def _is_stale(name: str, *, unchanged: bool) -> bool:
+    """Tell whether an attribute of an earlier accounting goes when a new one is written.
+
+    Totals always do. The breakdown and the source of an own cost stay true as long as its amount does.
+    """
+    if name.startswith(_TOTALS) or name in _VERDICT:
+        return True
+    return not unchanged and name.startswith(("agentcost.cost.", "agentcost.price."))
 
 
 def _scopes(payload: Object) -> Iterator[tuple[Object, str, dict[str, object]]]:

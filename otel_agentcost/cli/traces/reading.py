@@ -259,7 +259,7 @@ def _take(traces: Traces, value: object, file: str, where: str) -> None:
         traces.problems.append(Problem(file=file, where=where, what=what))
 
 
-def payloads_of(value: object) -> list[Object]:
+def payloads_of(value: Any) -> list[Object]:
     """Recognise a parsed JSON value and return it as OTLP JSON objects. Raises UnknownFormError when it is no trace."""
     if isinstance(value, list):
         return [payload for item in value for payload in payloads_of(item)]
