@@ -127,7 +127,7 @@ class _Health:
 _health = _Health()
 
 
-def count(name: str, n: int = 1, **labels: str) -> None:
+def count(name: str, n: int = 1, /, **labels: str) -> None:
     """Add to a counter of this process: `unpriced`, `evicted`, `late`, `malformed`, `folded`, `errors` ..."""
     key = (name, tuple(sorted(labels.items())) if labels else ())
     health = _health
