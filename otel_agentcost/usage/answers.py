@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from otel_agentcost.usage.apis import Api, Read, tables
-from otel_agentcost.usage.counting import NotACount, Tally, at, put_context, settle, tally, whole
+from otel_agentcost.usage.counting import CountError, Tally, at, put_context, settle, tally, whole
 from otel_agentcost.usage.quirks import QUIRKS
 from otel_agentcost.usage.reading import Part, Reading, Usage
 from otel_agentcost.usage.recognition import Call
@@ -53,7 +53,7 @@ def read_answer(call: Call, answer: Answer, headers: Mapping[str, str] = NO_HEAD
             for quirk in api.quirks:
                 if quirk in _ALONE:
                     QUIRKS[quirk](seen)
-    except NotACount as wrong:
+    except CountError as wrong:
         return replace(base, status="invalid", reason=str(wrong))
     if not seen.quantities and call.request_usage and status < 400:
         seen.quantities.update(call.request_usage)
@@ -215,35 +215,35 @@ def has_usage(api: Api, answer: Answer) -> bool:
     return found is not None
 
 
-def assemble(
-    api: Api, first: Iterable[dict[str, Any]], last_with_usage: dict[str, Any] | None, earlier: dict[str, Any] | None
-) -> dict[str, Any]:
-    """Make the answer a stream amounts to: names from its first events, everything else from the last with usage.
+def assemble(api: Api, first: Iterable[dict[str, Any]], with_usage: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Make the answer a stream amounts to: names from its first events, everything else from those with usage.
 
-    `earlier` is the first event with usage; tables with `merge` complete the last usage by it (a provider that
-    states the input at the start and only revises it at the end).
+    Tables with `merge` give several events with usage, in order: each completes and revises the one before (a
+    provider states the input at the start and revises it at the end, or spreads its counts over two events).
     """
     answer: dict[str, Any] = {}
     for event in first:
         for key, value in unwrapped(api, event).items():
             if _plain(value) and key not in answer:
                 answer[key] = value
-    if last_with_usage is not None:
-        for key, value in unwrapped(api, last_with_usage).items():
+    for event in with_usage:
+        for key, value in unwrapped(api, event).items():
             if value is not None and value != "":
-                answer[key] = value
-    if api.merge and earlier is not None:
-        start = unwrapped(api, earlier)
-        for key, value in start.items():
-            if isinstance(value, dict):
-                before = {k: v for k, v in value.items() if v is not None}
-                now = answer.get(key)
-                answer[key] = (
-                    {**before, **{k: v for k, v in now.items() if v is not None}} if isinstance(now, dict) else before
-                )
-            elif key not in answer and _plain(value):
-                answer[key] = value
+                answer[key] = _laid_over(answer.get(key), value) if api.merge else value
     return answer
+
+
+def _laid_over(before: object, now: object) -> object:
+    """Return the later of two values; objects are completed by what only the earlier one has."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        later = {key: _laid_over(before.get(key), value) for key, value in now.items() if value is not None}
+        return {**before, **later}
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now) == 1:
+        one, other = before[0], now[0]
+        if isinstance(one, dict) and isinstance(other, dict):
+            # watsonx repeats the input count as 0 in every event but the first.
+            return [{**one, **{key: value for key, value in other.items() if value}}]
+    return now
 
 
 def combine(call: Call, readings: Iterable[Reading]) -> Reading | None:

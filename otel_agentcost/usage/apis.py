@@ -83,7 +83,7 @@ class Pattern:
         if len(path) < len(self.segments) or verb != self.verb:
             return None
         found: dict[str, str] = {}
-        for wanted, given in zip(reversed(self.segments), reversed(path)):
+        for wanted, given in zip(reversed(self.segments), reversed(path), strict=False):
             if wanted[:1] == "{":
                 found[wanted[1:-1]] = given
             elif wanted != given:

@@ -24,7 +24,7 @@ _INPUT_SIDES = ("cache_read_tokens", "cache_write_tokens", "input_tool_tokens")
 _OUTPUT_SIDES = ("output_audio_tokens", "output_image_tokens", "output_video_tokens", "output_citation_tokens")
 
 
-class NotACount(ValueError):
+class CountError(ValueError):
     """A value where a count belongs is something else; the text is the reason."""
 
 
@@ -79,7 +79,7 @@ def at(value: object, path: Path) -> object:
 
 
 def quantity(value: object, name: str, *, text: bool = False) -> Quantity:
-    """Return a JSON value as an exact quantity; raises NotACount with the reason for everything else.
+    """Return a JSON value as an exact quantity; raises CountError with the reason for everything else.
 
     Whole floats are counts (some encoders write 3.0); other floats are measured amounts, kept to nine decimals.
     Digits in a string are accepted only where the table says that this provider writes them so.
@@ -87,23 +87,23 @@ def quantity(value: object, name: str, *, text: bool = False) -> Quantity:
     if type(value) is int:
         number: Quantity = value
     elif isinstance(value, bool):
-        raise NotACount(f"not_a_number:{name}")
+        raise CountError(f"not_a_number:{name}")
     elif isinstance(value, (float, Decimal)) or (text and isinstance(value, str)):
         if isinstance(value, float) and not isfinite(value):
-            raise NotACount(f"not_a_number:{name}")
+            raise CountError(f"not_a_number:{name}")
         try:
             exact = Decimal(str(value).strip()[:40])
             if not exact.is_finite() or abs(exact) > MAX_QUANTITY:
-                raise NotACount(f"not_a_number:{name}")
+                raise CountError(f"not_a_number:{name}")
             number = int(exact) if exact == exact.to_integral_value() else exact.quantize(NINE).normalize()
         except InvalidOperation:
-            raise NotACount(f"not_a_number:{name}") from None
+            raise CountError(f"not_a_number:{name}") from None
     else:
-        raise NotACount(f"not_a_number:{name}")
+        raise CountError(f"not_a_number:{name}")
     if number < 0:
-        raise NotACount(f"negative:{name}={number}")
+        raise CountError(f"negative:{name}={number}")
     if number > MAX_QUANTITY:
-        raise NotACount(f"too_large:{name}")
+        raise CountError(f"too_large:{name}")
     return number
 
 
@@ -121,7 +121,7 @@ def money(value: object, scale: Decimal) -> Decimal | None:
 
 
 def tally(counts: Counts, tally: Tally) -> Tally:
-    """Add what a usage object states to a tally; raises NotACount when something in it is no count."""
+    """Add what a usage object states to a tally; raises CountError when something in it is no count."""
     usage = tally.usage
     quantities = tally.quantities
     for unit, terms in counts.units:
@@ -203,8 +203,7 @@ def settle(quantities: dict[str, Quantity]) -> None:
         excess = -_room(quantities, total)
         if excess > 0:
             cached = quantities.get("cache_read_tokens", 0)
-            for modality, join in _JOINS:
-                cached -= quantities.get(join, 0)
+            cached -= sum(quantities.get(join, 0) for _, join in _JOINS)
             for modality, join in _JOINS:
                 most = min(excess, cached, quantities.get(modality, 0) - quantities.get(join, 0))
                 if most > 0:

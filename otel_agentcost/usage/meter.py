@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Union
+from typing import Any
 
 from otel_agentcost.usage.answers import (
     Answer,
@@ -47,9 +47,10 @@ from otel_agentcost.usage.streams import (
 
 MAX_BODY = 16 * 1024 * 1024
 """A JSON answer larger than this is not read (`body_too_large`), except where its ends are enough."""
+MERGED = 3
+"""So many of the last events with usage are laid over each other where a provider spreads it."""
 HELD_ENCODED = 1024 * 1024
 """So much of an encoded stream is held back before decoding starts while it passes."""
-Keeper = Union[Tail, FrameTail, Edges]
 
 
 class Meter:
@@ -75,7 +76,7 @@ class Meter:
         self._stack = encodings(self._headers.get("content-encoding"))
         self._mode = ""
         self._chunks: list[bytes] = []
-        self._keeper: Keeper | None = None
+        self._keeper: Tail | FrameTail | Edges | None = None
         self._pipe: Pipe | None = None
         self._bytes = 0
         self._too_large = False
@@ -123,7 +124,7 @@ class Meter:
         asked = self._call.streaming or bool(self._api.rows)
         return stream_format(self._headers.get("content-type"), start, asked=asked)
 
-    def _new_keeper(self, mode: str) -> Keeper | None:
+    def _new_keeper(self, mode: str) -> Tail | FrameTail | Edges | None:
         if self._api.rows:
             return None  # every row of a batch file counts
         if mode == "events" or mode == "lines":
@@ -265,22 +266,23 @@ class Meter:
             start.append(event)
             if len(start) == 4:
                 break
-        last: dict[str, Any] | None = None
+        last: list[dict[str, Any]] = []
         error: dict[str, Any] | None = None
         for event in backwards:
             if has_usage(api, unwrapped(api, event)):
-                last = event
-                break
-            if event.get("error") or event.get("type") == "error":
+                last.append(event)
+                if len(last) == (MERGED if api.merge else 1):
+                    break
+            elif event.get("error") or event.get("type") == "error":
                 error = error or event
         earlier = next((event for event in start if has_usage(api, unwrapped(api, event))), None)
-        answer = assemble(api, start, last, earlier)
+        answer = assemble(api, start, [*([earlier] if earlier and api.merge else ()), *reversed(last)])
         if api.keep:
             gather_grounding(answer, marked)
-        if last is None and earlier is None and error is not None:
-            answer["error"] = error.get("error") or error
         reading = read_answer(self._call, answer, self._headers, status=self._status)
         if reading.status == "no_usage" and reading.reason == "answer_without_usage":
+            if error is not None:
+                return replace(reading, reason=f"stream_error:{_error_name(error)}"[:80])
             return replace(reading, reason="stream_without_usage" if complete else "cut_stream_without_usage")
         if reading.status == "usage":
             cut = not complete if api.final is None else api.final.search(tail) is None
@@ -299,3 +301,10 @@ class Meter:
     def _none(self, status: str, reason: str) -> Reading:
         reading = read_answer(replace(self._call, request_usage={}), {}, {}, status=200)
         return replace(reading, usage=None, status=status, reason=reason)  # type: ignore[arg-type]
+
+
+def _error_name(event: Mapping[str, object]) -> str:
+    error = event.get("error")
+    if isinstance(error, Mapping):
+        return str(error.get("type") or error.get("code") or "unknown")
+    return error if isinstance(error, str) else "unknown"

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 from otel_agentcost.usage.apis import tables
-from otel_agentcost.usage.counting import NotACount, Tally, at, money, quantity, tally, walk
-from otel_agentcost.usage.reading import Part, Quantity, Usage
+from otel_agentcost.usage.counting import CountError, Tally, at, money, quantity, tally, walk
+from otel_agentcost.usage.reading import Part, Usage
 
 Quirk = Callable[[Tally], None]
 
@@ -97,7 +97,7 @@ def iterations(seen: Tally) -> None:
     by_model: dict[str | None, Usage] = {}
     for row in rows:
         if not isinstance(row, Mapping):
-            raise NotACount("not_an_object:iterations")
+            raise CountError("not_an_object:iterations")
         one = tally(tables().counts["anthropic"], Tally(usage=row, answer=row))
         cache_write_total_from_split(one)
         named = row.get("model")
@@ -236,25 +236,22 @@ def grounding(seen: Tally) -> None:
     """Gemini's searches stand in the grounding metadata: how many queries, and that the prompt was grounded.
 
     Older models bill per grounded prompt, newer ones per query; the price book decides, so both are counted.
-    An answer that only read given URLs (url context) ran no search.
+    Queries are billed once each and empty ones never; an answer that only read given URLs ran no search.
+    Source: Gemini API pricing notes on grounding.
     """
-    queries = 0
+    queries: set[str] = set()
     maps = False
-    files = False
     for data in _grounding_metadata(seen.answer):
-        asked = data.get("webSearchQueries")
-        if isinstance(asked, list):
-            queries += sum(1 for query in asked if query)
-        images = data.get("imageSearchQueries")
-        if isinstance(images, list):
-            queries += sum(1 for query in images if query)
+        for key in ("webSearchQueries", "imageSearchQueries"):
+            asked = data.get(key)
+            if isinstance(asked, list):
+                queries.update(query for query in asked if isinstance(query, str) and query)
         chunks = data.get("groundingChunks")
         for chunk in chunks if isinstance(chunks, list) else ():
             maps = maps or (isinstance(chunk, Mapping) and "maps" in chunk)
-            files = files or (isinstance(chunk, Mapping) and "retrievedContext" in chunk)
         maps = maps or bool(data.get("googleMapsWidgetContextToken"))
     if queries:
-        seen.quantities["web_searches"] = queries
+        seen.quantities["web_searches"] = len(queries)
         seen.quantities["grounded_prompts"] = 1
     if maps:
         seen.quantities["maps_groundings"] = 1

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from types import MappingProxyType
 from urllib.parse import unquote
 
 from otel_agentcost.usage.apis import Api, Pattern, tables
@@ -34,6 +35,9 @@ _INCLUDE_USAGE = re.compile(rb'"include_usage"\s*:\s*true')
 _FORM_FIELD = re.compile(rb'name="?model"?[^\r\n]*\r?\n(?:[^\r\n]+\r?\n)*\r?\n([^\r\n]{1,200})')
 
 
+_NO_USAGE: Mapping[str, int] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """A recognised request: which API, whose, which model was asked for, and what a price may depend on."""
@@ -48,7 +52,7 @@ class Call:
     request_model: str | None = None
     streaming: bool = False
     context: Mapping[str, str] = field(default_factory=lambda: EMPTY)
-    request_usage: Mapping[str, int] = field(default_factory=lambda: EMPTY)  # type: ignore[assignment]
+    request_usage: Mapping[str, int] = field(default_factory=lambda: _NO_USAGE)
     """Consumption only the request tells, e.g. the characters of a text to be spoken."""
     asks_usage: bool = False
     """A stream for which `stream_options.include_usage` was asked."""
@@ -180,7 +184,7 @@ def read_request(body: bytes) -> Mapping[str, object] | None:
 
 
 def _edges(start: bytes, end: bytes) -> Mapping[str, object] | None:
-    if start.startswith(b"--") or start.startswith(b"\r\n--"):
+    if start.startswith((b"--", b"\r\n--")):
         form = _FORM_FIELD.search(start) or _FORM_FIELD.search(end)
         return {"model": form[1].decode("utf-8", "replace")} if form else None
     if not start.lstrip().startswith(b"{"):

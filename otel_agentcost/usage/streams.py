@@ -61,12 +61,12 @@ class Tail:
     """
 
     __slots__ = (
-        "_blank", "_breaks", "_current", "_current_size", "_head", "_head_size", "_marked", "_marked_size",
+        "_breaks", "_current", "_current_size", "_head", "_head_size", "_lines", "_marked", "_marked_size",
         "_marks", "_previous", "overflow", "size", "trimmed",
     )  # fmt: skip
 
     def __init__(self, *, lines: bool = False, marks: tuple[bytes, ...] = ()) -> None:
-        self._blank = not lines
+        self._lines = lines
         self._head: list[bytes] = []
         self._head_size = 0
         self._previous: list[bytes] = []
@@ -90,14 +90,9 @@ class Tail:
             self._head_size += len(part)
         size = len(chunk)
         self.size += size
-        if self._blank:
-            ends = b"\n\n" in chunk or b"\r\n\r\n" in chunk or b"\r\r" in chunk
-        else:
-            ends = b"\n" in chunk
-        if ends:
-            if self._breaks >= KEEP_EVENTS and self._current_size >= KEEP_BYTES:
-                self._turn()
-            elif self._breaks >= 2 and self._current_size >= LARGE:
+        if b"\n" in chunk if self._lines else (b"\n\n" in chunk or b"\r\n\r\n" in chunk or b"\r\r" in chunk):
+            enough = self._breaks >= KEEP_EVENTS and self._current_size >= KEEP_BYTES
+            if enough or (self._breaks >= 2 and self._current_size >= LARGE):
                 self._turn()
             self._breaks += 1
         elif self._current_size > MAX_EVENT:
@@ -269,7 +264,7 @@ def frames(data: bytes, *, resync: bool = False) -> Iterator[tuple[Mapping[str, 
     """
     at = _first_frame(data) if resync else 0
     size = len(data)
-    while 0 <= at and at + 16 <= size:
+    while at >= 0 and at + 16 <= size:
         total = int.from_bytes(data[at : at + 4], "big")
         header_size = int.from_bytes(data[at + 4 : at + 8], "big")
         if total < 16 + header_size or at + total > size:
@@ -316,7 +311,7 @@ def _frame_headers(data: bytes) -> Mapping[str, str]:
 
 def json_object(text: bytes) -> dict[str, object] | None:
     """Parse one JSON object; anything else, also nesting too deep to parse, gives None."""
-    if not text.lstrip()[:1] == b"{":
+    if text.lstrip()[:1] != b"{":
         return None
     try:
         value = json.loads(text)
