@@ -30,6 +30,7 @@ from otel_agentcost.testing.emulator.reply import Reply, ToolCall
 CACHE_STEP = {"openai": 128, "groq": 128, "openrouter": 128}
 MARKED = frozenset({"anthropic", "aws"})
 UNCACHED = frozenset({"mistral", "cohere", "ollama"})
+UNCACHED_APIS = frozenset({"openai.embeddings", "openai.completions"})
 THOUGHTS = {"none": 0, "minimal": 0, "low": 32, "medium": 64, "high": 128}
 MOST_STEPS = 48
 
@@ -164,7 +165,7 @@ class Model:
 
     def _cache(self, prompt: Prompt) -> tuple[int, int, int]:
         """Return tokens read from the cache, written for five minutes, written for an hour; remember the prompt."""
-        if prompt.provider in UNCACHED:
+        if prompt.provider in UNCACHED or prompt.api in UNCACHED_APIS:
             return 0, 0, 0
         prefixes = _prefixes(prompt.blocks)
         with self.lock:

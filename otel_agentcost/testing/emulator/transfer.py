@@ -11,13 +11,12 @@ class ConnectionCut(Exception):  # noqa: N818 - not an error of the program: a b
 
 
 def choose(wanted: str, accepted: str) -> str:
-    """Choose the content encoding: the wanted one, or for `auto` the best that the client accepts."""
-    if wanted != "auto":
-        return wanted
+    """Choose a content encoding the client accepts: the wanted one, or for `auto` the best; else none."""
     offered = {token.partition(";")[0].strip() for token in accepted.lower().split(",")}
-    return next(
-        (name for name in ("zstd", "br", "gzip", "deflate") if name in offered and _available(name)), "identity"
-    )
+    if wanted == "auto":
+        known = ("zstd", "br", "gzip", "deflate")
+        return next((name for name in known if name in offered and _available(name)), "identity")
+    return wanted if wanted in offered else "identity"
 
 
 def _available(encoding: str) -> bool:
