@@ -161,7 +161,7 @@ def test_names_beyond_the_limit_count_as_other_and_no_money_is_lost() -> None:
     found = reader.read()["agentcost.client.cost"]
 
     assert len(found) == 6
-    assert found[labels(component="llm", source="book", provider="p", model="other", tenant="other")] == 45
+    assert found[labels(component="llm", source="book", provider="other", model="other", tenant="other")] == 45
     assert sum(found.values()) == 50
 
 
