@@ -44,6 +44,8 @@ class Entry:
     """None for a span nobody charges for (a plain span, a tool without a fee)."""
     failed: bool = False
     agent: str = ""
+    window: float = 0.0
+    """Share of the model's context window in use, 0 where unknown."""
     remote_parent: bool = False
 
 

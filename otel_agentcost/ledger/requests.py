@@ -49,8 +49,9 @@ def richness(entry: Entry, nesting: int = 0) -> tuple[object, ...]:
     """Order records of one request: the greatest decides the money.
 
     A billed figure beats detail (cache, modality, tier, parts), detail beats totals, an exact count beats an
-    estimate, a caller's record beats the model server's. `nesting` counts the records of the request above it. Ties go to the innermost, then the earliest, then the
-    smallest span id, so that every order of arrival elects the same record.
+    estimate, a caller's record beats the model server's. `nesting` counts the records of the request above it.
+    Ties go to the innermost, then the earliest, then the smallest span id, so that every order of arrival elects
+    the same record.
     """
     reading = entry.reading
     bill = entry.bill
@@ -117,8 +118,7 @@ def same_request(wrapper: Reading, visible: Sequence[tuple[Reading, Totals]]) ->
     equal = [i for i, (_, t) in enumerate(visible) if t == totals(wrapper) and any(t)]
     if equal:
         return equal
-    nameless = [i for i, (reading, _) in enumerate(visible) if not own or not family(reading)]
-    return nameless
+    return [i for i, (reading, _) in enumerate(visible) if not own or not family(reading)]
 
 
 def add_totals(many: Iterable[Totals]) -> Totals:
@@ -135,7 +135,7 @@ def remainder(shown: Totals, covered: Totals, *, estimated: bool) -> Totals:
 
     With estimated counts on either side a difference within the tolerance is no remainder.
     """
-    left = [max(0, s - c) for s, c in zip(shown, covered)]
+    left = [max(0, s - c) for s, c in zip(shown, covered, strict=True)]
     if estimated:
-        left = [0 if d <= s * ESTIMATE_TOLERANCE else d for d, s in zip(left, shown)]
+        left = [0 if d <= s * ESTIMATE_TOLERANCE else d for d, s in zip(left, shown, strict=True)]
     return left[0], left[1]

@@ -1,4 +1,4 @@
-"""Rollup: exact totals of a subtree, a trace or a session. Addition is all there is, so any split merges to the same."""
+"""Rollup: exact totals of a subtree, a trace or a session; addition is all there is, so every split merges alike."""
 
 from __future__ import annotations
 
@@ -109,6 +109,8 @@ class Rollup:
             return
         if charge.counts:
             self._count(entry, charge)
+            if entry.window > self.window:
+                self.window = entry.window
         if charge.status in ("unpriced", "invalid") and charge.counts:
             self.unpriced += 1
         if charge.usage is not None:

@@ -175,7 +175,7 @@ class _Settling:
         )
 
     def _distinct_requests(self, own_record: str, below: list[str]) -> list[str]:
-        """The requests seen below a call, each once and with its best record; its own request and empty ones left out."""
+        """The requests seen below a call, each once with its best record; not its own, and none without usage."""
         seen: dict[str, str] = {}
         for span_id in below:
             record = self.group[span_id]
@@ -273,7 +273,8 @@ class _Settling:
         ]
         for entry in sorted(cumulative, key=lambda e: (e.end, e.start, e.span_id)):
             reading = entry.reading
-            assert reading is not None and reading.usage is not None
+            assert reading is not None
+            assert reading.usage is not None
             key = (entry.agent or reading.agent or "", entry.emitter)
             before = self.lifetime.get(key)
             self.lifetime[key] = reading.usage

@@ -257,9 +257,12 @@ class TraceLedger:
             if any(n.entry is not None and n.entry.emitter != call.emitter for n in siblings):
                 near.extend(siblings)
             for node in near:
-                if node.span_id not in found and node.span_id != entry.span_id and node.entry is not None:
-                    found[node.span_id] = node
-                    queue.append(node.entry)
+                for relative in (node, *(node.inner or ())):
+                    if relative.span_id in found or relative.span_id == entry.span_id:
+                        continue
+                    if relative.entry is not None and is_call(relative.entry):
+                        found[relative.span_id] = relative
+                        queue.append(relative.entry)
         return list(found.values())
 
     def _fee_relatives(self, node: Node, entry: Entry) -> list[Node]:
