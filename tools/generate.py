@@ -22,27 +22,25 @@ sys.path.insert(0, str(ROOT))
 Outputs = dict[Path, bytes]
 
 
-def steps() -> dict[str, Callable[[], Outputs]]:
-    """Return every step by its module's name."""
+def steps() -> list[str]:
+    """Return the name of every step: a module of tools/generators/."""
     import tools.generators as room
 
-    found: dict[str, Callable[[], Outputs]] = {}
-    for module in pkgutil.iter_modules(room.__path__):
-        step = importlib.import_module(f"{room.__name__}.{module.name}")
-        if hasattr(step, "outputs"):
-            found[module.name] = step.outputs
-    return found
+    return sorted(module.name for module in pkgutil.iter_modules(room.__path__))
 
 
 def run(names: Iterable[str] = ()) -> Outputs:
     """Return the wanted content of every generated file, of the named steps or of all."""
     known = steps()
-    wanted = list(names) or sorted(known)
     result: Outputs = {}
-    for name in wanted:
+    for name in list(names) or known:
         if name not in known:
-            raise SystemExit(f"no step {name!r}; there are: {', '.join(sorted(known))}")
-        for path, content in known[name]().items():
+            raise SystemExit(f"no step {name!r}; there are: {', '.join(known)}")
+        step = importlib.import_module(f"tools.generators.{name}")
+        outputs: Callable[[], Outputs] | None = getattr(step, "outputs", None)
+        if outputs is None:  # shared by steps, not one itself
+            continue
+        for path, content in outputs().items():
             if path in result:
                 raise SystemExit(f"two steps write {path.relative_to(ROOT)}")
             result[path] = content

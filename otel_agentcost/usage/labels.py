@@ -1,0 +1,88 @@
+"""Who and what for: identity labels in canonical keys, and the cost a span already states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from types import MappingProxyType
+
+from otel_agentcost import _semconv
+from otel_agentcost.usage.quantities import decimal_of
+from otel_agentcost.usage.reading import EMPTY
+from otel_agentcost.usage.tables import LABELS, Attributes, Documents, look
+
+_MAX_TEXT = 512
+_FIRST_KEYS = frozenset(key for _, sources in LABELS for key, _ in sources)
+_PICO = 10**12
+
+
+def read_labels(attributes: Attributes, resource: Attributes = EMPTY) -> Mapping[str, str]:
+    """Return the identity of a span in canonical keys, whatever the dialect; a span's own label beats its resource's.
+
+    session.id, user.id, gen_ai.conversation.id, gen_ai.agent.{name,id,version}, gen_ai.prompt.{name,version},
+    deployment.environment.name, agentcost.{tenant,project,cost_center,purpose,outcome,value}.
+    """
+    nothing_here = _FIRST_KEYS.isdisjoint(attributes)
+    if nothing_here and _FIRST_KEYS.isdisjoint(resource):
+        return EMPTY
+    documents: Documents = {}
+    found: dict[str, str] = {}
+    for key, sources in LABELS:
+        value = None if nothing_here else look(attributes, sources, documents)
+        if value is None:
+            value = look(resource, sources, {}) if resource else None
+        text = _text(value)
+        if text is not None:
+            found[key] = text
+    return MappingProxyType(found)
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, str):
+        return value.strip()[:_MAX_TEXT] or None
+    if isinstance(value, bool):
+        return None
+    return str(value) if isinstance(value, (int, float)) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stated:
+    """The cost a span already carries, written by us or by whoever follows our registry."""
+
+    pico: int | None
+    """Own cost in 1e-12 units of `currency`; None when the span states only why there is none."""
+    status: str = ""
+    reason: str = ""
+    source: str = ""
+    price_id: str = ""
+    currency: str = "USD"
+
+
+def read_stated(attributes: Attributes) -> Stated | None:
+    """Return the `agentcost.cost.*` a span already carries, or None when it carries neither amount nor status.
+
+    The amount is the exact integer it was derived from; an amount that is no finite number counts as absent.
+    """
+    amount = attributes.get(_semconv.AGENTCOST_COST_AMOUNT)
+    status = attributes.get(_semconv.AGENTCOST_COST_STATUS)
+    if amount is None and status is None:
+        return None
+    number = decimal_of(amount)
+    texts = [
+        str(attributes.get(key) or "")
+        for key in (
+            _semconv.AGENTCOST_COST_REASON,
+            _semconv.AGENTCOST_COST_SOURCE,
+            _semconv.AGENTCOST_PRICE_ID,
+            _semconv.AGENTCOST_COST_CURRENCY,
+        )
+    ]
+    return Stated(
+        pico=None if number is None else round(Fraction(number) * _PICO),
+        status=str(status or ""),
+        reason=texts[0],
+        source=texts[1],
+        price_id=texts[2],
+        currency=texts[3] or "USD",
+    )
