@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from otel_agentcost.otel.http import aiohttp as aiohttp_adapter
 from otel_agentcost.otel.http import httpx as httpx_adapter
-from otel_agentcost.otel.http.decision import Tap
+from otel_agentcost.otel.http.decision import Current, Tap
 from otel_agentcost.otel.http.imports import stop_waiting, when_imported
 from otel_agentcost.otel.http.orphans import ORPHANAGE
 from otel_agentcost.otel.http.patching import unwrap_all
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
     from otel_agentcost.otel.config import Capture, Config
 
-Adapter = Callable[[Any, Callable[[], "Tap | None"]], None]
+Adapter = Callable[[Any, Current], None]
 
 ADAPTERS: dict[str, Adapter] = {
     "httpx": httpx_adapter.patch,
     "httpx2": httpx_adapter.patch,
+    "aiohttp": aiohttp_adapter.patch,
 }
 """Module name -> how to follow it once it is there."""
 
@@ -44,11 +45,11 @@ def current() -> Tap | None:
 def install(tracer_provider: TracerProvider | None = None, config: Config | Capture | None = None) -> Tap:
     """Follow the HTTP clients that are imported, and those that will be; again only changes the settings."""
     global _tap
-    capture = getattr(config, "capture", config)
+    capture: Any = getattr(config, "capture", config)
     with _lock:
         _tap = tap = Tap(tracer_provider, capture)
         for name, adapter in ADAPTERS.items():
-            when_imported(name, partial(adapter, tap=current))
+            when_imported(name, _bound(adapter))
     return tap
 
 
@@ -64,3 +65,7 @@ def uninstall() -> None:
 def flush() -> None:
     """End what was dropped without being closed; call it before a flush of the span processors."""
     ORPHANAGE.settle()
+
+
+def _bound(adapter: Adapter) -> Callable[[Any], None]:
+    return lambda module: adapter(module, current)

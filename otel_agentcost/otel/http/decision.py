@@ -8,7 +8,7 @@ No HTTP library is known here; the adapters beside this file only move bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel_context
@@ -17,6 +17,7 @@ from opentelemetry.trace import Span, SpanKind, TracerProvider
 
 from otel_agentcost.otel.health import guard
 from otel_agentcost.otel.http.exchange import Exchange, name_of
+from otel_agentcost.usage.apis import tables
 from otel_agentcost.usage.exchange import Call, recognise
 
 if TYPE_CHECKING:
@@ -84,7 +85,11 @@ OTEL_PROVIDER_NAMES = {
 }
 """Values of `gen_ai.provider.name` the conventions prescribe where they differ from our provider ids."""
 
-NOTHING: Mapping[str, str] = {}
+DECODED_AWAY = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+"""Headers that no longer describe a body once it was decoded."""
+
+Current = Callable[[], "Tap | None"]
+"""Tells at each request who decides, or None while nothing is installed."""
 
 
 class Tap:
@@ -95,9 +100,13 @@ class Tap:
         self.estimate = capture is None or capture.estimate_streams
         self._tracer = trace.get_tracer(SCOPE, tracer_provider=tracer_provider)
 
-    def begin(
-        self, method: str, url: str, headers: Mapping[str, str] = NOTHING, body: bytes | None = None
-    ) -> Exchange | None:
+    def might_be_call(self, url: str) -> bool:
+        """Tell quickly, by its path alone, whether a request is worth making its body visible for `begin`."""
+        index = tables().index
+        *above, last = url.partition("?")[0].partition("#")[0].rstrip("/").split("/")
+        return ":" in last or (last, "") in index or (above[-1] if above else "", "*") in index
+
+    def begin(self, method: str, url: str, body: bytes | None) -> Exchange | None:
         """Return the exchange to follow, or None for a request that is none of our business. Never raises."""
         with guard("tap.begin"):
             context = otel_context.get_current()
@@ -129,6 +138,11 @@ class Tap:
             return None  # sampled out: nobody will ever ask for the reading
         inside = otel_context.set_value(TAPPED_KEY, True, trace.set_span_in_context(span, context))
         return Exchange(call, tracer=self._tracer, span=span, own=True, context=inside, attributes=attributes)
+
+
+def undressed(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers of a body that reaches us decoded: without those that describe how it travelled."""
+    return {key: value for key, value in headers.items() if key.lower() not in DECODED_AWAY}
 
 
 def covers_call(span: Span, context: Context) -> bool:

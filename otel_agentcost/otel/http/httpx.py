@@ -7,21 +7,15 @@ wrapped instead. opentelemetry-instrumentation-httpx wraps transports, one layer
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import Any
 
 from opentelemetry.context import attach, detach
 
 from otel_agentcost.otel.health import guard
-from otel_agentcost.otel.http.decision import Tap
+from otel_agentcost.otel.http.decision import Current, Tap, undressed
 from otel_agentcost.otel.http.exchange import Exchange
 from otel_agentcost.otel.http.patching import Function, wrap
-
-DECODED_AWAY = frozenset({"content-encoding", "content-length", "transfer-encoding"})
-"""Headers that no longer describe a body once it was decoded."""
-
-Current = Callable[[], "Tap | None"]
-"""Tells at each request who decides, or None while nothing is installed."""
 
 
 def patch(module: Any, tap: Current) -> None:
@@ -77,7 +71,7 @@ def _begin(tap: Tap | None, request: Any) -> Exchange | None:
     if tap is None:
         return None
     with guard("tap.begin"):
-        return tap.begin(request.method, str(request.url), request.headers, body_of(request))
+        return tap.begin(request.method, str(request.url), body_of(request))
     return None
 
 
@@ -91,7 +85,7 @@ def _respond(exchange: Exchange, response: Any, tapped_stream: type) -> None:
     """Follow the body, whether it is still to come or (mock transports, `send`) in memory already."""
     with guard("tap.respond"):
         if response.is_closed:
-            exchange.respond(response.status_code, _decoded(response.headers))
+            exchange.respond(response.status_code, undressed(response.headers))
             body = getattr(response, "_content", b"")
             if body:
                 exchange.feed(body)
@@ -100,10 +94,6 @@ def _respond(exchange: Exchange, response: Any, tapped_stream: type) -> None:
             exchange.respond(response.status_code, response.headers)
             response.stream = tapped_stream(response.stream, exchange)
             exchange.hand_over()
-
-
-def _decoded(headers: Any) -> Mapping[str, str]:
-    return {key.lower(): value for key, value in headers.items() if key.lower() not in DECODED_AWAY}
 
 
 def _stream_classes(module: Any) -> tuple[type, type]:

@@ -30,7 +30,7 @@ def wrap(owner: Any, name: str, make: Callable[[Function], Function]) -> bool:
     """Replace `owner.name` by `make(original)`; a second time nothing happens. Tell whether it could be done."""
     original = getattr(owner, name, None)
     if original is None:
-        count("unpatched", owner=getattr(owner, "__name__", "?"), name=name)
+        count("unpatched", owner=getattr(owner, "__name__", "?"), method=name)
         return False
     if not any(patch.owner is owner and patch.name == name for patch in _patches):
         wrapper = functools.wraps(original)(make(original))
