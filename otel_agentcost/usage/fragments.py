@@ -16,7 +16,7 @@ from types import MappingProxyType
 from otel_agentcost.usage.answers import read_answer, tell, unwrapped
 from otel_agentcost.usage.apis import Api, tables
 from otel_agentcost.usage.counting import CountError, at, quantity, settle, whole
-from otel_agentcost.usage.providers import canonical_provider
+from otel_agentcost.usage.providers import canonical_provider, provider_kind
 from otel_agentcost.usage.reading import EMPTY, Kind, Quantity, Reading, Usage
 from otel_agentcost.usage.recognition import stand_in
 from otel_agentcost.usage.units import UNITS
@@ -55,7 +55,7 @@ _BY_VENDOR: Mapping[str, Mapping[str, str]] = {
     "local": {"chat": "ollama.chat", "embeddings": "ollama.embed", "embed": "ollama.embed"},
     "google": {
         "": "google.generateContent", "chat": "google.generateContent", "grounding": "google.generateContent",
-        "embeddings": "google.embedContent", "images": "google.predict",
+        "embeddings": "google.embedContent", "embedding": "google.embedContent", "images": "google.predict",
     },
     "anthropic": {"": "anthropic.messages", "chat": "anthropic.messages"},
     "aws": {"": "bedrock.converse", "chat": "bedrock.converse"},
@@ -119,7 +119,7 @@ def read_usage(
     `context` is what the caller knows besides (tier, region, processing); what the object itself states is added.
     """
     name = dialect.strip().lower()
-    vendor = canonical_provider(provider) or canonical_provider(name.partition(".")[0].partition("/")[0])
+    vendor = canonical_provider(provider) or _vendor(name)
     asked = usage.get("request_model")
     answered = usage.get("response_model")
     chosen = answered if isinstance(answered, str) and answered else model
@@ -147,6 +147,12 @@ def read_usage(
         return replace(base, status="invalid", reason=str(wrong)[:200])
 
 
+def _vendor(name: str) -> str | None:
+    """Return the vendor a dialect's name begins with, when it is one."""
+    vendor = canonical_provider(name.partition(".")[0].partition("/")[0])
+    return vendor if provider_kind(vendor) else None
+
+
 def _api(name: str, vendor: str | None, usage: Mapping[str, object]) -> Api | None:
     known = tables().apis
     for given, api in known.items():
@@ -156,13 +162,13 @@ def _api(name: str, vendor: str | None, usage: Mapping[str, object]) -> Api | No
     own = canonical_provider(before) or vendor or ""
     found = _BY_VENDOR.get(own, {}).get(ending) or _BY_ENDING.get(ending) or _BY_VENDOR.get(own, {}).get("")
     if found is None:
-        found = tell(dict(usage))
+        found = tell(dict(usage)) or ("openai.responses" if "output" in usage else None)
     return known[found] if found else None
 
 
 def _fragment(base: Reading, api: Api, usage: Mapping[str, object], name: str) -> Reading:
     answer, plain = _answer(api, usage)
-    vendor = canonical_provider(name.partition(".")[0]) if "." in name else None
+    vendor = _vendor(name)
     if vendor in api.by_provider and base.provider not in api.by_provider:
         # The dialect says whose counting rules hold, the provider who is paid.
         call = stand_in(api.name, vendor)
@@ -213,15 +219,10 @@ def _answer(api: Api, usage: Mapping[str, object]) -> tuple[dict[str, object], b
         answer["groundingMetadata"] = grounding
     elif "webSearchQueries" in usage:
         answer["groundingMetadata"] = usage
-    if places and places[0].at:
-        target: dict[str, object] = answer
-        for step in places[0].at[:-1]:
-            deeper: dict[str, object] = {}
-            target[step] = deeper
-            target = deeper
-        target[places[0].at[-1]] = dict(usage)
     for read in places:
-        if not read.at:
+        if len(read.at) == 1 and (not read.has or any(key in usage for key in read.has)):
+            answer.setdefault(read.at[0], dict(usage))
+        elif not read.at:
             answer.update({key: value for key, value in usage.items() if key not in answer})
     return answer, True
 
