@@ -10,12 +10,11 @@ from otel_agentcost.pricing.money import PICO, decimal_text, divide_half_even
 from otel_agentcost.usage.reading import Quantity
 from otel_agentcost.usage.units import UNITS
 
-BillStatus = Literal[
-    "priced", "estimated", "partial", "provider_reported", "free", "not_billed", "unpriced", "invalid"
-]
+BillStatus = Literal["priced", "estimated", "partial", "provider_reported", "free", "not_billed", "unpriced", "invalid"]
 """priced: every unit has its rate. estimated: a labelled guess took part. partial: something has no rate of its own.
 provider_reported: the figure is the provider's. free: surely costs nothing. not_billed: the request failed unbilled.
-unpriced: no cost is claimed. invalid: the usage contradicts itself. Only the first five (and not_billed: 0) have a total."""
+unpriced: no cost is claimed. invalid: the usage contradicts itself. Only the first five (and not_billed: 0) have a
+total."""
 
 Source = Literal["", "provider", "user", "book", "estimated"]
 
