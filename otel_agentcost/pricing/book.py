@@ -7,7 +7,7 @@ Never raises, never reads a clock, keeps bounded caches of what it found and of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -15,7 +15,7 @@ from typing import Any
 
 from otel_agentcost._data import load
 from otel_agentcost.errors import ConfigError, PriceBookError
-from otel_agentcost.pricing.bill import Bill, BillStatus, LineItem
+from otel_agentcost.pricing.bill import Bill, BillStatus, LineItem, Source
 from otel_agentcost.pricing.calendar import day_of, minute_of
 from otel_agentcost.pricing.catalogue import Catalogue
 from otel_agentcost.pricing.fees import NO_CHARGE, FeeBook
@@ -239,7 +239,9 @@ class PriceBook:
         told = dict(context)
         found = self._find(provider, model, request_model, told.get("host"), day)
         if found is None:
-            return unpriced((f"unknown_model:{model or request_model}",))
+            return unpriced(
+                ("unknown_model",), (f"no entry for {provider or 'any provider'}/{model or request_model}",)
+            )
         timed = self.overrides.timed or (found.entry is not None and found.entry.tariff.timed)
         if timed:
             return _Clock(lambda minute: self._plan_at(found, told, units, day, minute))
@@ -260,9 +262,9 @@ class PriceBook:
         tariff.notes += found.notes
         used = self.overrides.apply(tariff, found.provider, found.names, day, minute)
         if entry is not None and entry.tariff.unpriced and not used:
-            return unpriced((f"no_price:{entry.provider}/{entry.tariff.id}",))
+            return unpriced(("no_price",), (f"{entry.provider}/{entry.tariff.id} is listed without a price",))
         if entry is None and not used:
-            return unpriced((f"unknown_model:{found.names[0]}",))
+            return unpriced(("unknown_model",), found.notes)
         origin = f"{self.version}/{entry.provider}/{entry.tariff.id}" if entry is not None else f"agentcost.yaml/{used}"
         if used and entry is not None:
             origin = f"{origin}+{used}"
@@ -300,7 +302,7 @@ class _Clock:
 
     __slots__ = ("_make",)
 
-    def __init__(self, make: Any) -> None:
+    def __init__(self, make: Callable[[int], Plan | Bill]) -> None:
         self._make = lru_cache(maxsize=1440)(make)
 
     def at(self, minute: int) -> Plan | Bill:
@@ -330,13 +332,14 @@ def _merged(bills: list[Bill], currency: str) -> Bill:
     if status == "free" and any(bill.status == "priced" for bill in bills):
         status = "priced"
     sources = {bill.source for bill in bills if bill.total is not None}
-    source = next(s for s in ("estimated", "user", "book", "") if s in sources)
+    order: tuple[Source, ...] = ("estimated", "user", "book", "")
+    source = next(s for s in order if s in sources)
     return Bill(
         status=status,
         total=sum(bill.total for bill in bills if bill.total is not None),
         items=tuple(items),
         reasons=reasons,
-        source=source,  # type: ignore[arg-type]
+        source=source,
         price_id="+".join(dict.fromkeys(bill.price_id for bill in bills if bill.price_id)),
         currency=currency,
         notes=tuple(note for bill in bills for note in bill.notes),

@@ -25,6 +25,10 @@ PRICE_KEYS = ("prices", "discounts", "fees", "compute", "aliases", "currency", "
 """The top-level keys of agentcost.yaml that `Overrides.from_mapping` reads."""
 BOOK_CURRENCY = "USD"
 _CONDITIONS = ("from", "to", "windows", "weekdays")
+_PRICE_FIELDS = (
+    *("provider", "model", "units", "variants", "free", "tier_mode", "context_window", "currency", "note"),
+    *_CONDITIONS,
+)
 _MODES = ("whole_request", "graduated")
 
 
@@ -204,10 +208,7 @@ def _provider(key: str, entry: Mapping[str, object]) -> str:
 
 
 def _price(key: str, entry: Mapping[str, object], currency: str) -> UserPrice:
-    allowed = (
-        "provider", "model", "units", "variants", "free", "tier_mode", "context_window", "currency", "note", *_CONDITIONS,
-    )  # fmt: skip
-    fields.known_keys(key, entry, allowed)
+    fields.known_keys(key, entry, _PRICE_FIELDS)
     if "model" not in entry:
         raise ConfigError(f"{key}.model", "is missing", hint='name a model or a pattern, e.g. "acme-*"')
     free = fields.flag(f"{key}.free", entry.get("free", False))
@@ -260,7 +261,8 @@ def _unit(key: str, unit: str, raw: object) -> Any:
     result: dict[str, Any] = {"price": fields.amount(f"{key}.price", raw["price"])}
     if "per" in raw:
         result["per"] = fields.positive_integer(f"{key}.per", raw["per"])
-    tiers = []
+    tiers: list[dict[str, Any]] = []
+    thresholds: list[int] = []
     for i, tier in enumerate(fields.sequence(f"{key}.tiers", raw.get("tiers") or [])):
         where = f"{key}.tiers[{i}]"
         step = fields.mapping(where, tier)
@@ -269,8 +271,9 @@ def _unit(key: str, unit: str, raw: object) -> Any:
         if len(ops) != 1:
             raise ConfigError(where, "needs `gt` or `gte`", hint="e.g. {gt: 200000, price: 2.5}")
         threshold = fields.positive_integer(f"{where}.{ops[0]}", step[ops[0]])
+        thresholds.append(threshold)
         tiers.append({ops[0]: threshold, "price": fields.amount(f"{where}.price", step.get("price"))})
-    if [t.get("gt", t.get("gte", 0)) for t in tiers] != sorted(t.get("gt", t.get("gte", 0)) for t in tiers):
+    if thresholds != sorted(thresholds):
         raise ConfigError(f"{key}.tiers", "are not in ascending order")
     if tiers:
         result["tiers"] = tiers

@@ -149,7 +149,7 @@ class Plan:
                     status = "estimated"
         if lost and not items:
             return unpriced(reasons, self.notes)
-        if not total and items and status == "priced":
+        if status == "priced" and not total and items and all(item.rate.price == "0" for item in items):
             status = "free"
         return Bill(
             status=status,
@@ -214,9 +214,15 @@ def _home(unit: str, rates: Mapping[str, UnitRate]) -> str | None:
 
 
 def _printed(home: Mapping[str, str | None]) -> list[str]:
-    """Return the units that get a line, in the order of the units file: input before output before fees."""
-    wanted = {unit for unit in home.values() if unit is not None}
-    return [unit for unit in UNITS if unit in wanted]
+    """Return the units that get a line: input before output before fees, a total before its parts."""
+    return sorted({unit for unit in home.values() if unit is not None}, key=_reading_order)
+
+
+def _reading_order(unit: str) -> tuple[int, int, int, str]:
+    dimensions = dict(UNITS[unit].dimensions)
+    token_first = 0 if dimensions["family"] == "tokens" else 1
+    direction = {"input": 0, "output": 1}.get(dimensions.get("direction", ""), 2)
+    return token_first, direction, len(dimensions), unit
 
 
 def _line(

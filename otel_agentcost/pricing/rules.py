@@ -14,8 +14,9 @@ from otel_agentcost.usage.units import UNITS
 
 Entries = Iterable[tuple[int, Mapping[str, object]]]
 _FEE_KEYS = (
-    "id", "tool", "host", "method", "path", "per_call", "per_unit", "per_megabyte", "free", "errors", "from", "to", "note",
-)  # fmt: skip
+    *("id", "tool", "host", "method", "path", "per_call", "per_unit", "per_megabyte"),
+    *("free", "errors", "from", "to", "note"),
+)
 _MACHINE_KEYS = ("id", "provider", "machine", "gpu", "region", "rates", "estimated", "from", "to", "note")
 _MACHINE_UNITS = tuple(key for key, unit in UNITS.items() if unit.component == "compute")
 
