@@ -17,6 +17,8 @@ PIECE = 256 * 1024
 MAX_OUTPUT = 64 * 1024 * 1024
 IDENTITY = ("", "identity", "none")
 _MAGIC = {"gzip": b"\x1f\x8b", "x-gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
+ENOUGH = 24
+"""So many first bytes tell text from br or deflate."""
 _PLAIN_STARTS = (b"{", b"[", b"data:", b"event:", b"id:", b":", b"\xef\xbb\xbf")
 
 
@@ -189,8 +191,7 @@ def decode(chunks: Iterable[bytes], header: str | None, *, limit: int = MAX_OUTP
     """
     parts = list(chunks)
     stack = encodings(header)
-    first = next((part for part in parts if part), b"")
-    if not stack or looks_plain(first, stack[0]):
+    if not stack or looks_plain(_start(parts), stack[0]):
         return Decoded(data=b"".join(parts))
     pipe = Pipe(stack)
     out: list[bytes] = []
@@ -205,12 +206,30 @@ def decode(chunks: Iterable[bytes], header: str | None, *, limit: int = MAX_OUTP
     return Decoded(data=data, problem=pipe.problem)
 
 
+def _start(parts: list[bytes]) -> bytes:
+    start = b""
+    for part in parts:
+        start += part[:ENOUGH]
+        if len(start) >= ENOUGH:
+            break
+    return start
+
+
 def looks_plain(start: bytes, encoding: str) -> bool:
-    """Tell whether a body that claims `encoding` is in fact text."""
+    """Tell whether a body that claims `encoding` is in fact text.
+
+    gzip and zstd begin with a magic number. br and deflate do not, so their bytes must be long enough to tell: valid
+    text that begins like JSON or an event stream.
+    """
     magic = _MAGIC.get(encoding)
     if magic is not None:
         return bool(start) and not (start.startswith(magic) or magic.startswith(start))
-    return start.lstrip().startswith(_PLAIN_STARTS) and (encoding != "deflate" or start[:1] != b"x")
+    if len(start) < ENOUGH:
+        return False
+    sample = start[:ENOUGH]
+    return sample.lstrip(b" \t\r\n").startswith(_PLAIN_STARTS) and all(
+        byte >= 32 or byte in (9, 10, 13) for byte in sample
+    )
 
 
 class Pipe:

@@ -225,6 +225,16 @@ def image_output(seen: Tally) -> None:
         seen.quantities["output_image_tokens"] = max(0, output - (quantity(text, "text_tokens") if text else 0))
 
 
+def guardrail_blocked_input(seen: Tally) -> None:
+    """Bedrock: when a guardrail blocks the prompt the model never runs, and only the guardrail is billed.
+
+    The canned answer still states tokens of its own; a model that did run is known by the service's own counts.
+    """
+    blocked = seen.answer.get("amazon-bedrock-guardrailAction") == "INTERVENED"
+    if blocked and seen.usage is seen.answer and "amazon-bedrock-invocationMetrics" not in seen.answer:
+        seen.quantities.clear()
+
+
 def images_of_predictions(seen: Tally) -> None:
     """Imagen answers with images and no usage; they are billed per image."""
     made = sum(1 for one in walk(seen.answer, ("predictions", "*", "bytesBase64Encoded")) if one)
@@ -289,6 +299,7 @@ QUIRKS: Mapping[str, Quirk] = _named(
     generated_images,
     images_without_tokens,
     image_output,
+    guardrail_blocked_input,
     images_of_predictions,
     grounding,
 )
