@@ -54,7 +54,7 @@ class VectorBook:
         total = sum(item.pico for item in items)
         return Bill(status="priced", total=total, items=items, source="book", price_id=f"vector/{family}")
 
-    def context_window(self, provider: str | None, model: str | None) -> int | None:
+    def context_window(self, provider: str | None, model: str) -> int | None:
         return None
 
 

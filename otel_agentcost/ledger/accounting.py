@@ -31,7 +31,7 @@ class Book(Protocol):
     def price(self, reading: Reading, *, at: int) -> Bill | None:
         """Price one reading at a time (unix ns); None: nobody charges for it."""
 
-    def context_window(self, provider: str | None, model: str | None) -> int | None:
+    def context_window(self, provider: str | None, model: str) -> int | None:
         """Tokens a model can hold, where known."""
 
 
@@ -270,7 +270,8 @@ def window_share(reading: Reading, book: Book) -> float:
     if reading.kind != "call":
         return 0.0
     tokens = reading.window_tokens if reading.window_tokens is not None else reading.billable.input_tokens
-    limit = book.context_window(reading.provider, reading.model or reading.request_model) if tokens else None
+    model = reading.model or reading.request_model
+    limit = book.context_window(reading.provider, model) if tokens and model else None
     return round(tokens / limit, 4) if limit else 0.0
 
 

@@ -84,9 +84,18 @@ class Ledger:
         """Sessions whose root has not ended."""
         return len(self._sessions)
 
-    def start(self, trace_id: str, span_id: str, parent_id: str, *, remote_parent: bool, now: int) -> None:
-        """Note that a span started."""
-        self._trace(trace_id, now).ledger.start(span_id, parent_id, remote_parent=remote_parent)
+    def start(
+        self, trace_id: str, span_id: str, parent_id: str, *, remote_parent: bool, now: int, session_id: str = ""
+    ) -> None:
+        """Note that a span started; the first `session_id` seen is the session of its trace."""
+        trace = self._trace(trace_id, now)
+        if session_id and not trace.session:
+            self._join(trace, session_id)
+        trace.ledger.start(span_id, parent_id, remote_parent=remote_parent)
+
+    def _join(self, trace: _Trace, session_id: str) -> None:
+        trace.session = session_id
+        trace.ledger.lifetime.update(self._lifetimes.get(session_id, {}))
 
     def open_session(self, session_id: str, trace_id: str, span_id: str) -> None:
         """Note that this span is the root of an explicit session; the first one to say so stays it."""
@@ -98,8 +107,7 @@ class Ledger:
         trace = self._trace(trace_id, now)
         ledger = trace.ledger
         if session_id and not trace.session:
-            trace.session = session_id
-            ledger.lifetime.update(self._lifetimes.get(session_id, {}))
+            self._join(trace, session_id)
         posting = ledger.post(entry)
         session = self._sessions.get(trace.session) if trace.session else None
         if posting.delta is not None:

@@ -69,7 +69,11 @@ class AgentCostSpanProcessor(SpanProcessor):
         self._ledger = self._new_ledger()
         self._starts = 0
         self._state = "new"  # new -> active | inert (a second instance on one provider)
-        self._metrics = Metrics(meter_provider, self.config) if self.config.enabled else None
+        self._metrics: Metrics | None = None
+        if self.config.enabled:
+            self._metrics = Metrics(
+                meter_provider, max_names=self.config.limits.names, open_sessions=lambda: len(self._ledger)
+            )
         self._full = self.config.detail == "full"
         self._inner: SpanProcessor | None = None
         if hasattr(os, "register_at_fork"):
@@ -152,9 +156,6 @@ class AgentCostSpanProcessor(SpanProcessor):
     def shutdown(self) -> None:
         """Stop; a wrapped processor is shut down too."""
         self._state = "inert"
-        if self._metrics is not None:
-            with guard("processor.shutdown"):
-                self._metrics.shutdown()
         if self._inner is not None:
             self._inner.shutdown()
 
@@ -195,8 +196,6 @@ class AgentCostSpanProcessor(SpanProcessor):
 
     def _start(self, span: Span, parent_context: Context | None) -> None:
         context = span.get_span_context()
-        if context is None:
-            return
         parent = span.parent
         trace_id = f"{context.trace_id:032x}"
         span_id = f"{context.span_id:016x}"
@@ -204,14 +203,18 @@ class AgentCostSpanProcessor(SpanProcessor):
         belongs = self._identity(parent_context)
         now = span.start_time or 0
         held = stored(span)
+        session_id = belongs.get("session.id") or _text(held, "session.id")
         with self._lock:
             self._ledger.start(
-                trace_id, span_id, parent_id, remote_parent=parent is not None and parent.is_remote, now=now
+                trace_id,
+                span_id,
+                parent_id,
+                remote_parent=parent is not None and parent.is_remote,
+                now=now,
+                session_id=session_id,
             )
-            if held.get("agentcost.kind") == "session":
-                session_id = held.get("session.id")
-                if isinstance(session_id, str):
-                    self._ledger.open_session(session_id, trace_id, span_id)
+            if session_id and held.get("agentcost.kind") == "session":
+                self._ledger.open_session(session_id, trace_id, span_id)
             self._starts += 1
             if self._starts % _EXPIRE_EVERY == 0:
                 self._expire(now)
@@ -314,10 +317,17 @@ class AgentCostSpanProcessor(SpanProcessor):
         if self._metrics is None or (posting.delta is None and outcome.session is None):
             return
         labels = read_labels(held, span.resource.attributes if span.resource is not None else {})
+        if entry.failed:
+            labels = {"error.type": _text(held, "error.type") or "_OTHER", **labels}
         if posting.delta is not None:
             self._metrics.record_charge(posting, entry.reading, labels)
         if outcome.session is not None and not outcome.session.empty:
-            self._metrics.record_session(outcome.session, labels)
+            self._metrics.record_session(
+                outcome.session,
+                labels,
+                complete=not outcome.session.incomplete,
+                duration_seconds=(entry.end - entry.start) / 1e9,
+            )
 
     def _written(self, span: ReadableSpan, held: Mapping[str, Any], entry: Entry, outcome: Outcome) -> Written:
         posting = outcome.posting
@@ -340,6 +350,12 @@ class AgentCostSpanProcessor(SpanProcessor):
         with self._lock:
             rollup = self._ledger.live(f"{trace_id:032x}", session_id)
         return Money(rollup.total) if rollup is not None else None
+
+    @property
+    def charged_total(self) -> Money:
+        """Everything this processor ever charged, sessions that were evicted included."""
+        with self._lock:
+            return Money(self._ledger.total.total)
 
     @property
     def open_traces(self) -> int:
