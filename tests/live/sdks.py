@@ -16,7 +16,6 @@ from typing import Any
 SYSTEM = (
     "You are a careful assistant of a small company. " + "Answer in one short sentence and cite what you used. " * 40
 )
-NEEDS_311 = "needs httpx2, which needs Python 3.11"
 
 
 @dataclass(frozen=True)
@@ -341,7 +340,7 @@ def _from_mistral(usage: Any) -> Seen:
     return Seen(usage.prompt_tokens, usage.completion_tokens)
 
 
-@way("mistral", "mistralai.client", "mistral", since=(3, 11), note=NEEDS_311)
+@way("mistral", "mistralai.client", "mistral")
 def _(url: str, text: str) -> Seen:
     from mistralai.client import Mistral
 
@@ -349,7 +348,7 @@ def _(url: str, text: str) -> Seen:
         return _from_mistral(client.chat.complete(model="mistral-large-2512", messages=_chat(text)).usage)
 
 
-@way("mistral-stream", "mistralai.client", "mistral", since=(3, 11), note=NEEDS_311)
+@way("mistral-stream", "mistralai.client", "mistral")
 def _(url: str, text: str) -> Seen:
     from mistralai.client import Mistral
 
@@ -358,7 +357,7 @@ def _(url: str, text: str) -> Seen:
         return _from_mistral(last.data.usage)
 
 
-@way("mistral-async", "mistralai.client", "mistral", since=(3, 11), note=NEEDS_311)
+@way("mistral-async", "mistralai.client", "mistral")
 async def _(url: str, text: str) -> Seen:
     from mistralai.client import Mistral
 
