@@ -68,6 +68,7 @@ class AgentCostSpanProcessor(SpanProcessor):
         self._lock = threading.Lock()  # protects _ledger and _starts; no foreign call is made under it
         self._ledger = self._new_ledger()
         self._starts = 0
+        self._gone = (0, 0)
         self._state = "new"  # new -> active | inert (a second instance on one provider)
         self._metrics: Metrics | None = None
         if self.config.enabled:
@@ -234,12 +235,13 @@ class AgentCostSpanProcessor(SpanProcessor):
         return {**own, **belongs} if own else belongs
 
     def _expire(self, now: int) -> None:
-        before = self._ledger.evicted, self._ledger.folded
+        """Free what is finished, and report what was evicted or folded since the last look."""
         self._ledger.expire(now)
-        if self._ledger.evicted > before[0]:
-            count("evicted", self._ledger.evicted - before[0])
-        if self._ledger.folded > before[1]:
-            count("folded", self._ledger.folded - before[1])
+        gone = self._ledger.evicted, self._ledger.folded
+        for name, number, seen in zip(("evicted", "folded"), gone, self._gone, strict=True):
+            if number > seen:
+                count(name, number - seen)
+        self._gone = gone
 
     # -- a span ends --------------------------------------------------------------------------------------------
 
