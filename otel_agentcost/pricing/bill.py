@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from otel_agentcost.pricing.money import PICO, decimal_text, divide_half_even
 from otel_agentcost.usage.reading import Quantity
@@ -46,9 +46,8 @@ def _ratio(price: str) -> tuple[int, int]:
     return fraction.numerator, fraction.denominator
 
 
-@dataclass(frozen=True, slots=True)
-class LineItem:
-    """unit x quantity x rate = money, in pico-units."""
+class LineItem(NamedTuple):
+    """unit x quantity x rate = money, in pico-units. A named tuple: a bill has several, on the hot path."""
 
     unit: str
     quantity: Quantity
@@ -114,6 +113,37 @@ class Bill:
             name = getattr(item, key)
             result[name] = result.get(name, 0) + item.pico
         return result
+
+
+_NEW = object.__new__
+_SET = {name: getattr(Bill, name).__set__ for name in Bill.__slots__}
+_STATUS, _TOTAL, _ITEMS, _REASONS = _SET["status"], _SET["total"], _SET["items"], _SET["reasons"]
+_SOURCE, _PRICE_ID, _CURRENCY = _SET["source"], _SET["price_id"], _SET["currency"]
+_COMPONENT, _NOTES = _SET["component"], _SET["notes"]
+
+
+def itemised_bill(
+    status: BillStatus,
+    total: int,
+    items: tuple[LineItem, ...],
+    reasons: tuple[str, ...],
+    source: Source,
+    price_id: str,
+    currency: str,
+    notes: tuple[str, ...],
+) -> Bill:
+    """Make a bill of line items, as `Bill(...)` does, in a third of its time (a frozen dataclass pays per field)."""
+    bill: Bill = _NEW(Bill)
+    _STATUS(bill, status)
+    _TOTAL(bill, total)
+    _ITEMS(bill, items)
+    _REASONS(bill, reasons)
+    _SOURCE(bill, source)
+    _PRICE_ID(bill, price_id)
+    _CURRENCY(bill, currency)
+    _COMPONENT(bill, "llm")
+    _NOTES(bill, notes)
+    return bill
 
 
 def total_of(items: Iterable[LineItem]) -> int:

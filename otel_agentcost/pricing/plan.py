@@ -11,13 +11,15 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from otel_agentcost.pricing.bill import Bill, BillStatus, LineItem, Rate, Source
+from otel_agentcost.pricing.bill import Bill, BillStatus, LineItem, Rate, Source, itemised_bill
 from otel_agentcost.pricing.clauses import when_holds
 from otel_agentcost.pricing.money import PICO, divide_half_even
 from otel_agentcost.pricing.tariff import Tariff, UnitRate
 from otel_agentcost.usage.reading import MAX_QUANTITY, Quantity, Usage
 from otel_agentcost.usage.units import UNITS, specific_first
 
+_item = tuple.__new__
+"""Makes a LineItem without the detour over its keyword constructor."""
 _BASIS = "input_tokens"
 """Tiers look at all input of the request, cached and written tokens included (rule 10)."""
 
@@ -45,8 +47,19 @@ class Plan:
     """Prices one set of units under one tariff; made once, used for every reading of that shape."""
 
     __slots__ = (
-        "_basis", "_gaps", "_levels", "_measures", "_order", "_price_id", "_tariff", "_units", "currency", "notes",
-        "reasons", "source",
+        "_basis",
+        "_gaps",
+        "_levels",
+        "_measures",
+        "_order",
+        "_price_id",
+        "_simple",
+        "_tariff",
+        "_units",
+        "currency",
+        "notes",
+        "reasons",
+        "source",
     )  # fmt: skip
 
     def __init__(self, tariff: Tariff, units: tuple[str, ...], *, price_id: str, currency: str) -> None:
@@ -73,9 +86,19 @@ class Plan:
             (level, tuple(_line(u, home, index, rates[u], level, graduated) for u in _printed(home)))
             for level in levels
         )
+        self._simple = self._without_special_cases()
         used = [rates[unit] for unit in home.values() if unit]
         self.source: Source = "user" if any(rate.by_user for rate in used) else "book"
         self.notes = tuple(tariff.notes)
+
+    def _without_special_cases(self) -> tuple[tuple[str, int, int, Rate], ...] | None:
+        """Return (unit, part, pico per unit, rate) when every line is one product of integers, the frequent case."""
+        lines = self._levels[0][1]
+        if self._measures or self._gaps or self.reasons or len(self._levels) > 1:
+            return None
+        if any(line.denominator != 1 or line.bands or len(line.parts) != 1 for line in lines):
+            return None
+        return tuple((line.unit, line.parts[0], line.numerator, line.rate) for line in lines)
 
     def bill(self, usage: Usage, *, estimated: str = "", model: str = "") -> Bill:
         """Return the bill of a usage with exactly this plan's units; `estimated` is why the counts are guesses."""
@@ -84,7 +107,28 @@ class Plan:
         for value in values:
             if type(value) is not int or not 0 <= value <= MAX_QUANTITY:
                 return self._carefully(usage, estimated, model)
-        return self._price(values, usage, estimated, model)
+        if self._simple is None or estimated:
+            return self._price(values, usage, estimated, model)
+        leaves = values.copy()
+        quantity: Quantity
+        for i, inside in self._order:
+            quantity = values[i]
+            for j in inside:
+                quantity -= leaves[j]
+            if quantity < 0:
+                return self._carefully(usage, estimated, model)
+            leaves[i] = quantity
+        items: list[LineItem] = []
+        total = 0
+        for unit, i, numerator, rate in self._simple:
+            quantity = leaves[i]
+            if quantity:
+                pico = int(quantity * numerator)
+                total += pico
+                items.append(_item(LineItem, (unit, quantity, rate, pico, model)))
+        if not total:
+            return self._status(total, items, leaves, estimated)
+        return itemised_bill("priced", total, tuple(items), (), self.source, self._price_id, self.currency, self.notes)
 
     def _carefully(self, usage: Usage, estimated: str, model: str) -> Bill:
         problem = usage.contradiction()
@@ -127,7 +171,7 @@ class Plan:
             else:
                 pico = divide_half_even(quantity * numerator, denominator)
             total += pico
-            items.append(LineItem(unit, quantity, rate, pico, model))
+            items.append(_item(LineItem, (unit, quantity, rate, pico, model)))
         return self._status(total, items, leaves, estimated)
 
     def _status(self, total: int, items: list[LineItem], leaves: list[Quantity], estimated: str) -> Bill:
@@ -151,16 +195,7 @@ class Plan:
             return unpriced(reasons, self.notes)
         if status == "priced" and not total and items and all(item.rate.price == "0" for item in items):
             status = "free"
-        return Bill(
-            status=status,
-            total=total,
-            items=tuple(items),
-            reasons=reasons,
-            source=source,
-            price_id=self._price_id,
-            currency=self.currency,
-            notes=self.notes,
-        )
+        return itemised_bill(status, total, tuple(items), reasons, source, self._price_id, self.currency, self.notes)
 
     def _measured(self, values: list[Quantity]) -> list[Quantity]:
         result = [values[i] if i >= 0 else 0 for i in self._measures[0]]
