@@ -145,6 +145,7 @@ class Providers:
         body: Iterator[bytes]
         if prompt.stream:
             head.append(("content-type", wire.media))
+            row.output, row.reasoning, row.complete = 0, 0, False
             body = _streamed(wire.stream(prompt, answer), row, answer, reply.cut_after)
         else:
             head.append(("content-type", "application/json"))
@@ -272,7 +273,6 @@ def dump(document: JSON) -> bytes:
 
 def _streamed(events: Iterator[Event], row: Row, answer: Answer, cut_after: int | None) -> Iterator[bytes]:
     """Hand out events, noting on the bill what was produced before each leaves."""
-    row.output, row.reasoning, row.complete = 0, 0, False
     number, event = 0, next(events, None)
     while event is not None:
         if cut_after is not None and number >= cut_after:

@@ -9,9 +9,11 @@ with ProviderEmulator() as emulator:
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import threading
 import time
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 from types import ModuleType, TracebackType
 from typing import Any
@@ -132,14 +134,23 @@ class ProviderEmulator:
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
         raw = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
         target = f"{raw}?{scope.get('query_string', b'').decode('latin-1')}"
-        exchange = self._providers.respond(_request(scope["method"], target, headers, body))
+        try:
+            exchange = self._providers.respond(_request(scope["method"], target, headers, body))
+        except Exception:
+            exchange = _fault(traceback.format_exc())
         head = [(k.encode(), v.encode("latin-1")) for k, v in exchange.headers]
         if exchange.delay:
             await asyncio.sleep(exchange.delay)
         await send({"type": "http.response.start", "status": exchange.status, "headers": head})
-        async for piece in _paced(exchange):
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        gone = asyncio.ensure_future(receive())
+        try:
+            async for piece in _paced(exchange):
+                if gone.done():
+                    return  # the client left: nothing more is produced, nothing more is billed
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            gone.cancel()
 
     def __enter__(self) -> ProviderEmulator:
         """Serve on a free loopback port, in a thread of its own."""
@@ -200,10 +211,15 @@ def _request(method: str, url: str, headers: Mapping[str, str], body: bytes) -> 
     )
 
 
+def _fault(trace: str) -> Exchange:
+    """Tell a bug of the emulator to the client, where a log line would be overlooked."""
+    text = json.dumps({"error": {"message": f"fault of the emulator: {trace}", "type": "server_error"}})
+    return Exchange(status=500, headers=(("content-type", "application/json"),), body=iter([text.encode()]))
+
+
 async def _paced(exchange: Exchange) -> AsyncIterator[bytes]:
     for piece in exchange.body:
-        if exchange.delay:
-            await asyncio.sleep(exchange.delay)
+        await asyncio.sleep(exchange.delay)
         yield piece
 
 
