@@ -239,7 +239,9 @@ def _model(console: Console, book: PriceBook, entry: Entry, day: int) -> int:
         return OK
     window = f", context window {count_text(tariff.window)} tokens" if tariff.window else ""
     console.line(click.style(f"{entry.provider}/{tariff.id}", bold=True) + f"  book {book.version}{window}")
-    rows = [(unit, _rate_text(rate), effective[unit]) for unit, rate in rates.items()]
+    order = {unit: place for place, unit in enumerate(_LISTED)}
+    ordered = sorted(rates.items(), key=lambda item: (order.get(item[0], len(order)), item[0]))
+    rows = [(unit, _rate_text(rate), effective[unit]) for unit, rate in ordered]
     for line in table(rows):
         console.line(line)
     if tariff.free:
@@ -284,8 +286,8 @@ def _rules(console: Console, name: str) -> int:
     rows = []
     for rule in rules:
         where = " ".join(str(rule[key]) for key in _CONDITIONS if rule.get(key))
-        rows.append((str(rule["id"]), where, _rule_price(rule), str(rule.get("checked", ""))))
-    for line in table(rows, head=("rule", "for", "price in USD", "checked")):
+        rows.append((str(rule["id"]), where, _rule_price(rule)))
+    for line in table(rows, head=("rule", "for", "price in USD")):
         console.line(line)
     return OK
 

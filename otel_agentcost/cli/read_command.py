@@ -8,10 +8,10 @@ import json
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import click
 
@@ -110,11 +110,11 @@ def _summary(console: Console, counts: Counter[str]) -> None:
 
 
 @contextmanager
-def _opened(file: str) -> Iterator[tuple[IO[bytes], IO[bytes] | None]]:
+def _opened(file: str) -> Iterator[tuple[Iterable[bytes], IO[bytes] | None]]:
     """Open a file, unpacking gzip: (the stream, the raw file whose position tells the progress)."""
     if file == "-":
         stdin = sys.stdin.buffer
-        buffered = stdin if hasattr(stdin, "peek") else io.BufferedReader(stdin)  # type: ignore[arg-type]
+        buffered = stdin if isinstance(stdin, io.BufferedReader) else io.BufferedReader(cast(io.RawIOBase, stdin))
         if buffered.peek(2)[:2] == b"\x1f\x8b":
             with gzip.open(buffered) as unpacked:
                 yield unpacked, None
@@ -133,7 +133,7 @@ def _opened(file: str) -> Iterator[tuple[IO[bytes], IO[bytes] | None]]:
             yield raw, raw if raw.seekable() else None
 
 
-def _lines(console: Console, counts: Counter[str], file: str, stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+def _lines(console: Console, counts: Counter[str], file: str, stream: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
     """Number the lines; a damaged gzip file ends with a message instead of a traceback."""
     number = 0
     try:

@@ -277,7 +277,7 @@ def lines(session: Session, *, everything: bool = False) -> list[str]:
                     money_text(node.total.pico, session.currency) if node.children else "",
                     node.total.tokens,
                     node.total.calls,
-                    "" if node.status.startswith("mirror") else click.style(node.status, fg="yellow"),
+                    "" if not node.status or own == "mirror" else click.style(node.status, fg="yellow"),
                 )
             )
     head = ("", "own", "subtree", "tokens in / out", "calls", "")
@@ -315,8 +315,16 @@ def heading(session: Session) -> str:
 
 
 def _label(node: Node) -> str:
-    name = node.record.name or "(no name)"
-    marks = [mark for mark, there in (("failed", node.record.failed), ("parent missing", node.orphan)) if there]
+    record = node.record
+    name = record.name or "(no name)"
+    if record.kind == "client" and name.isupper() and node.own is not None:
+        # `GET` alone says little about what was paid for.
+        reading = read_http_client(record.attributes)
+        if reading is not None:
+            name = f"{name} {reading.context.get('host', '')}{reading.context.get('path', '')}".rstrip()
+    elif name == "charge" and record.attributes.get("agentcost.step.name"):
+        name = f"charge {record.attributes['agentcost.step.name']}"
+    marks = [mark for mark, there in (("failed", record.failed), ("parent missing", node.orphan)) if there]
     return f"{name} ({', '.join(marks)})" if marks else name
 
 

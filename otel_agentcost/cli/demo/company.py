@@ -18,7 +18,7 @@ import openai
 from google import genai
 from google.genai import types as gemini
 
-from otel_agentcost import charge, session, step, tool
+from otel_agentcost.otel.session import charge, session, step, tool
 
 QUESTION = "What do rising electricity prices mean for our data centres?"
 GPU_SECONDS = Decimal("2.5")
@@ -144,7 +144,7 @@ class Company:
         self.openai.embeddings.create(
             model="text-embedding-3-small", input=[notes], extra_headers=said(input_tokens=5000)
         )
-        charge(unit="gpu_seconds", quantity=GPU_SECONDS, model="H100", reason="ranking")
+        charge(unit="gpu_seconds", quantity=GPU_SECONDS, model="own-h100", reason="ranking")
         return notes
 
     @step("write")
