@@ -12,7 +12,7 @@ from typing import Any
 from otel_agentcost.usage.apis import Api, Read, tables
 from otel_agentcost.usage.counting import CountError, Tally, at, put_context, settle, tally, whole
 from otel_agentcost.usage.quirks import QUIRKS
-from otel_agentcost.usage.reading import Part, Reading, Usage
+from otel_agentcost.usage.reading import Part, Reading, Status, Usage
 from otel_agentcost.usage.recognition import Call
 
 Answer = Mapping[str, object]
@@ -38,7 +38,7 @@ def read_answer(call: Call, answer: Answer, headers: Mapping[str, str] = NO_HEAD
         model=model,
         request=call.context,
     )
-    base = _base(call, answer, headers, model)
+    identity = _identity(call, answer, headers)
     try:
         if found is not None:
             name = found[0].counts
@@ -54,39 +54,72 @@ def read_answer(call: Call, answer: Answer, headers: Mapping[str, str] = NO_HEAD
                 if quirk in _ALONE:
                     QUIRKS[quirk](seen)
     except CountError as wrong:
-        return replace(base, status="invalid", reason=str(wrong))
+        return _reading(call, model, identity, call.context, status="invalid", reason=str(wrong))
     if not seen.quantities and call.request_usage and status < 400:
         seen.quantities.update(call.request_usage)
-    return _finish(api, call, base, seen, answer, status)
+    context = _context(api, call, seen, answer)
+    if not seen.quantities:
+        outcome, reason = _nothing(api, answer, status)
+        return _reading(call, model, identity, context, status=outcome, reason=reason)
+    settle(seen.quantities)
+    usage, wrong_usage = whole(seen.quantities)
+    if wrong_usage is not None and seen.cost is not None:
+        # The bill is stated, so an odd subset cannot spoil it: totals and whatever fits are kept.
+        usage, wrong_usage = _fitting(usage)
+    return _reading(
+        call,
+        model,
+        identity,
+        context,
+        status="usage" if wrong_usage is None else "invalid",
+        reason=wrong_usage or "",
+        usage=usage if wrong_usage is None else None,
+        seen=seen,
+    )
 
 
-def _finish(api: Api, call: Call, base: Reading, seen: Tally, answer: Answer, status: int) -> Reading:
-    context = dict(base.context)
+def _reading(
+    call: Call,
+    model: str | None,
+    identity: tuple[str, ...],
+    context: Mapping[str, str],
+    *,
+    status: Status,
+    reason: str,
+    usage: Usage | None = None,
+    seen: Tally | None = None,
+) -> Reading:
+    return Reading(
+        kind="call",
+        usage=usage,
+        status=status,
+        reason=reason,
+        provider=call.provider,
+        model=model,
+        request_model=call.request_model,
+        operation=call.operation,
+        context=context,
+        identity=identity,
+        parts=tuple(seen.parts) if seen is not None and usage is not None else (),
+        reported_cost=seen.cost if seen is not None else None,
+        reported_by="provider" if seen is not None and seen.cost is not None else "",
+        dialect=call.api,
+        window_tokens=seen.window if seen is not None else None,
+    )
+
+
+def _context(api: Api, call: Call, seen: Tally, answer: Answer) -> dict[str, str]:
+    context = dict(call.context)
     context.update(seen.context)
-    put_context(context, (("service_tier", (("service_tier",),)), *api.context), answer)
+    tier = answer.get("service_tier")
+    if isinstance(tier, str) and 0 < len(tier) <= 64:
+        context["service_tier"] = tier
+    put_context(context, api.context, answer)
     if context.get("inference_geo") == "not_available":
         del context["inference_geo"]
     if context.get("traffic_type") == "PROVISIONED_THROUGHPUT":
         context["processing"] = "provisioned"
-    base = replace(base, context=context)
-    if not seen.quantities:
-        return _nothing(api, base, answer, status)
-    cost = {} if seen.cost is None else {"reported_cost": seen.cost, "reported_by": "provider"}
-    settle(seen.quantities)
-    usage, wrong = whole(seen.quantities)
-    if wrong is not None and seen.cost is not None:
-        # The bill is stated, so an odd subset cannot spoil it: totals and whatever fits are kept.
-        usage, wrong = _fitting(usage)
-    if wrong is not None:
-        return replace(base, status="invalid", reason=wrong, **cost)  # type: ignore[arg-type]
-    return replace(
-        base,
-        usage=usage,
-        parts=tuple(seen.parts),
-        window_tokens=seen.window,
-        estimated=seen.estimated,
-        **cost,  # type: ignore[arg-type]
-    )
+    return context
 
 
 def _fitting(usage: Usage) -> tuple[Usage, str | None]:
@@ -100,47 +133,32 @@ def _fitting(usage: Usage) -> tuple[Usage, str | None]:
     return kept, kept.contradiction()
 
 
-def _nothing(api: Api, base: Reading, answer: Answer, status: int) -> Reading:
+def _nothing(api: Api, answer: Answer, status: int) -> tuple[Status, str]:
+    """Say why an answer has no usage."""
     if status >= 400:
-        return replace(base, status="not_billed", reason=f"http_{status}")
+        return "not_billed", f"http_{status}"
     state = answer.get("status")
     if isinstance(state, str) and state in _FAILED:
-        return replace(base, status="not_billed", reason=f"response_{state}")
+        return "not_billed", f"response_{state}"
     if isinstance(state, str) and state in _WAITING:
-        return replace(base, status="no_usage", reason=f"response_{state}")
+        return "no_usage", f"response_{state}"
     if api.without_usage == "not_billed":
-        return replace(base, status="not_billed", reason="free_endpoint")
+        return "not_billed", "free_endpoint"
     error = answer.get("error")
     if error:
         kind = error.get("type") or error.get("code") if isinstance(error, Mapping) else error
-        return replace(
-            base, status="not_billed", reason=f"error:{kind}"[:80] if isinstance(kind, (str, int)) else "error"
-        )
-    return replace(base, status="no_usage", reason="answer_without_usage")
+        return "not_billed", f"error:{kind}"[:80] if isinstance(kind, (str, int)) else "error"
+    return "no_usage", "answer_without_usage"
 
 
-def _base(call: Call, answer: Answer, headers: Mapping[str, str], model: str | None) -> Reading:
-    identity: list[str] = []
-    own = _text(answer, _IDS)
-    if own and not call.item.startswith("file"):
-        identity.append(own)
-    elif call.item:
-        identity.append(call.item)
+def _identity(call: Call, answer: Answer, headers: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the ids of the billed request: the answer's own (or that of the path), then the provider's request id."""
+    own = _text(answer, _IDS) or call.item
     for name in _REQUEST_IDS:
         value = headers.get(name)
         if value and len(value) <= 128:
-            identity.append(value)
-            break
-    return Reading(
-        kind="call",
-        provider=call.provider,
-        model=model,
-        request_model=call.request_model,
-        operation=call.operation,
-        context=call.context,
-        identity=tuple(identity),
-        dialect=call.api,
-    )
+            return (own, value) if own else (value,)
+    return (own,) if own else ()
 
 
 def _find(api: Api, answer: Answer, headers: Mapping[str, str]) -> tuple[Read, Mapping[str, object]] | None:
@@ -213,6 +231,11 @@ def has_usage(api: Api, answer: Answer) -> bool:
         return False
     found = _find(api, answer, NO_HEADERS)
     return found is not None
+
+
+def named(answer: Answer) -> bool:
+    """Tell whether an event names both its model and its id."""
+    return _text(answer, _MODELS) is not None and _text(answer, _IDS) is not None
 
 
 def assemble(api: Api, first: Iterable[dict[str, Any]], with_usage: Iterable[dict[str, Any]]) -> dict[str, Any]:

@@ -147,30 +147,25 @@ def _grounded(chunk: bytes) -> Iterator[dict[str, Any]]:
 class Edges:
     """Keep the first and last bytes of a very large answer."""
 
-    __slots__ = ("_head", "_head_size", "_tail", "_tail_size", "overflow", "trimmed")
+    __slots__ = ("_end", "head", "overflow", "trimmed")
 
     def __init__(self) -> None:
-        self._head: list[bytes] = []
-        self._head_size = 0
-        self._tail: list[bytes] = []
-        self._tail_size = 0
+        self.head = b""
+        self._end = b""
         self.trimmed = True
         self.overflow = False
 
-    def feed(self, chunk: bytes) -> None:
-        if self._head_size < EDGE:
-            self._head.append(chunk[:EDGE])
-            self._head_size += len(chunk)
-        self._tail.append(chunk[-EDGE:])
-        self._tail_size += min(len(chunk), EDGE)
-        if self._tail_size > 8 * EDGE:
-            joined = b"".join(self._tail)[-2 * EDGE :]
-            self._tail, self._tail_size = [joined], len(joined)
-
-    @property
-    def head(self) -> bytes:
-        return b"".join(self._head)[:EDGE]
+    def take(self, chunks: list[bytes]) -> None:
+        """Take the next chunks."""
+        block = b"".join(chunks)
+        if len(self.head) < EDGE:
+            self.head += block[: EDGE - len(self.head)]
+        self._end = block[-EDGE:] if len(block) >= EDGE else (self._end + block)[-EDGE:]
 
     @property
     def tail(self) -> bytes:
-        return b"".join(self._tail)[-EDGE:]
+        return self._end
+
+    @property
+    def marked(self) -> tuple[bytes, ...]:
+        return ()

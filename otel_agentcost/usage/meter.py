@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from otel_agentcost.usage.answers import (
@@ -15,6 +16,7 @@ from otel_agentcost.usage.answers import (
     assemble,
     combine,
     has_usage,
+    named,
     read_answer,
     unwrapped,
 )
@@ -47,6 +49,8 @@ from otel_agentcost.usage.streams import (
 
 MAX_BODY = 16 * 1024 * 1024
 """A JSON answer larger than this is not read (`body_too_large`), except where its ends are enough."""
+FOLD = 4
+"""Chunks are settled so many at a time."""
 MERGED = 3
 """So many of the last events with usage are laid over each other where a provider spreads it."""
 HELD_ENCODED = 1024 * 1024
@@ -57,17 +61,9 @@ class Meter:
     """Collect what is needed of one answer while it passes, and read it when it is over."""
 
     __slots__ = (
-        "_bytes",
-        "_call",
-        "_chunks",
-        "_headers",
-        "_keeper",
-        "_mode",
-        "_pipe",
-        "_stack",
-        "_status",
+        "_bytes", "_call", "_chunks", "_headers", "_keeper", "_mode", "_new", "_pipe", "_stack", "_status",
         "_too_large",
-    )
+    )  # fmt: skip
 
     def __init__(self, call: Call, status: int, headers: Mapping[str, str]) -> None:
         self._call = call
@@ -75,82 +71,90 @@ class Meter:
         self._headers = {str(name).lower(): str(value) for name, value in headers.items()}
         self._stack = encodings(self._headers.get("content-encoding"))
         self._mode = ""
+        self._new: list[bytes] = []
         self._chunks: list[bytes] = []
         self._keeper: Tail | FrameTail | Edges | None = None
         self._pipe: Pipe | None = None
         self._bytes = 0
         self._too_large = False
 
-    @property
-    def size(self) -> int:
-        """Bytes fed so far, as they came over the wire."""
-        return self._bytes
-
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes of the answer as they came; costs about as much as appending to a list."""
-        self._bytes += len(chunk)
-        keeper = self._keeper
-        if keeper is not None:
-            if self._pipe is None:
-                keeper.feed(chunk)
-            else:
-                for piece in self._pipe.feed(chunk):
-                    keeper.feed(piece)
+        new = self._new
+        new.append(chunk)
+        if len(new) == FOLD:
+            self._fold()
+
+    def _fold(self) -> None:
+        """Settle the chunks of the last few calls: keep them whole, decode them, or let go what is not needed."""
+        chunks = self._new
+        self._new = []
+        if self._keeper is not None:
+            if self._pipe is not None:
+                chunks = [piece for chunk in chunks for piece in self._pipe.feed(chunk)]
+            self._keeper.take(chunks)
             return
-        if not chunk or self._too_large:
+        size = sum(map(len, chunks))
+        if not size or self._too_large:
             return
+        self._bytes += size
         if not self._mode:
-            self._begin(chunk)
-            if self._keeper is not None:
-                self._keeper.feed(chunk)
+            keeper = self._begin(next(chunk for chunk in chunks if chunk))
+            if keeper is not None:
+                keeper.take(chunks)
+                self._keeper = keeper
                 return
-        self._chunks.append(chunk)
+        self._chunks += chunks
         if self._mode == "encoded":
             if self._bytes > HELD_ENCODED:
                 self._decode_from_now_on()
         elif self._bytes > MAX_BODY:
             self._over()
 
-    def _begin(self, chunk: bytes) -> None:
-        if self._stack and looks_plain(chunk, self._stack[0]):
+    def _begin(self, start: bytes) -> Tail | FrameTail | None:
+        if self._stack and looks_plain(start, self._stack[0]):
             self._stack = ()
         if self._stack:
             self._mode = "encoded"
-            return
-        self._mode = self._format(chunk)
-        self._keeper = self._new_keeper(self._mode)
+            return None
+        self._mode = self._format(start)
+        return self._new_keeper(self._mode)
 
     def _format(self, start: bytes) -> str:
         asked = self._call.streaming or bool(self._api.rows)
         return stream_format(self._headers.get("content-type"), start, asked=asked)
 
-    def _new_keeper(self, mode: str) -> Tail | FrameTail | Edges | None:
+    def _new_keeper(self, mode: str) -> Tail | FrameTail | None:
         if self._api.rows:
             return None  # every row of a batch file counts
-        if mode == "events" or mode == "lines":
+        if mode in ("events", "lines"):
             return Tail(lines=mode == "lines", marks=self._api.keep)
         return FrameTail() if mode == "frames" else None
 
     def _decode_from_now_on(self) -> None:
         """Start decoding while the answer passes: a long encoded stream must not be held whole."""
         pipe = Pipe(self._stack)
-        decoded = [piece for chunk in self._chunks for piece in pipe.feed(chunk)]
-        mode = self._format(decoded[0] if decoded else b"")
-        keeper = self._new_keeper(mode)
-        if keeper is None:
-            self._mode = "held"
-            return
-        for piece in decoded:
-            keeper.feed(piece)
-        self._mode, self._pipe, self._keeper, self._chunks = mode, pipe, keeper, []
+        keeper: Tail | FrameTail | None = None
+        mode = ""
+        for chunk in self._chunks:
+            for piece in pipe.feed(chunk):
+                if not mode:
+                    mode = self._format(piece)
+                    keeper = self._new_keeper(mode)
+                if keeper is None:
+                    self._mode = "held"
+                    return
+                keeper.take([piece])
+        if keeper is not None:
+            self._mode, self._pipe, self._keeper, self._chunks = mode, pipe, keeper, []
 
     def _over(self) -> None:
+        """Give up a body that is too large, unless its two ends are enough."""
         self._too_large = True
         if self._api.skim and not self._stack:
             # Numbers or images fill such answers; what is asked for stands at one of the two ends.
             self._keeper = Edges()
-            for chunk in self._chunks:
-                self._keeper.feed(chunk)
+            self._keeper.take(self._chunks)
             self._mode = "edges"
         self._chunks = []
 
@@ -166,6 +170,7 @@ class Meter:
             return self._none("no_usage", f"reader_error:{type(error).__name__}")
 
     def _close(self, complete: bool) -> Reading:
+        self._fold()
         if not self._bytes:
             return self._empty(complete)
         if self._too_large and self._keeper is None:
@@ -180,7 +185,7 @@ class Meter:
             keeper = self._new_keeper(self._mode)
             if keeper is None:
                 return self._whole(body.data, problem, complete)
-            keeper.feed(body.data)
+            keeper.take([body.data])
             self._keeper = keeper
         return self._stream(self._keeper, problem, complete)
 
@@ -261,11 +266,6 @@ class Meter:
         marked: tuple[bytes, ...],
     ) -> Reading:
         api = self._api
-        start: list[dict[str, Any]] = []
-        for event in first:
-            start.append(event)
-            if len(start) == 4:
-                break
         last: list[dict[str, Any]] = []
         error: dict[str, Any] | None = None
         for event in backwards:
@@ -275,6 +275,10 @@ class Meter:
                     break
             elif event.get("error") or event.get("type") == "error":
                 error = error or event
+        start: list[dict[str, Any]] = []
+        if api.merge or not last or not named(unwrapped(api, last[0])):
+            # The last event need not be named; the first ones then are, and they may hold usage of their own.
+            start = list(islice(first, 4))
         earlier = next((event for event in start if has_usage(api, unwrapped(api, event))), None)
         answer = assemble(api, start, [*([earlier] if earlier and api.merge else ()), *reversed(last)])
         if api.keep:

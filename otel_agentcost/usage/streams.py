@@ -8,15 +8,19 @@ itself large (a final event repeats the whole response) is kept whole up to `MAX
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
-HEAD = 2048
-KEEP_EVENTS = 8
-KEEP_BYTES = 2048
+HEAD = 1024
+HEAD_EVENT = 16 * 1024
+MARK_EDGE = 64
+KEEP_EVENTS = 2
+KEEP_BYTES = 1024
 LARGE = 256 * 1024
 MAX_EVENT = 16 * 1024 * 1024
 FRAMES_KEEP = 256 * 1024
+_BLANK = re.compile(rb"\n\n|\r\n\r\n|\r\r")
 MAX_LOOKS = 64
 """How many events are parsed, at most, in the search for one that carries usage."""
 
@@ -53,69 +57,104 @@ def stream_format(content_type: str | None, start: bytes, *, asked: bool) -> For
 
 
 class Tail:
-    """Keep the first bytes and the last whole events of a stream; memory does not grow with its length.
+    """Keep the first event and the last whole events of a stream; memory does not grow with its length.
 
-    `break_at` is what ends an event: a blank line (server-sent events) or a line feed (JSON lines). A chunk
-    boundary may fall anywhere, also inside `break_at`: then an event is only let go a little later. `marks` are
-    byte strings whose chunks are kept wherever they stand (bounded), for facts that do not come last.
+    What ends an event is a blank line (server-sent events) or a line feed (`lines`). Chunks may be cut anywhere.
+    They come a few at a time, so that one chunk costs little. `marks` are byte strings whose surroundings are kept
+    wherever they stand (bounded), for facts that do not come last.
     """
 
     __slots__ = (
-        "_breaks", "_current", "_current_size", "_head", "_head_size", "_lines", "_marked", "_marked_size",
-        "_marks", "_previous", "overflow", "size", "trimmed",
+        "_breaks", "_current", "_current_size", "_head_open", "_lines", "_marked", "_marked_size", "_marking",
+        "_marks", "_previous", "_rest", "head", "overflow", "trimmed",
     )  # fmt: skip
 
     def __init__(self, *, lines: bool = False, marks: tuple[bytes, ...] = ()) -> None:
+        self.head = b""
+        """The first bytes of the stream: HEAD of them, and the first event whole up to HEAD_EVENT."""
+        self._head_open = True
         self._lines = lines
-        self._head: list[bytes] = []
-        self._head_size = 0
         self._previous: list[bytes] = []
         self._current: list[bytes] = []
         self._current_size = 0
         self._breaks = 0
+        self._rest = 0
+        """Bytes after the last event end seen."""
         self._marks = marks
         self._marked: list[bytes] = []
         self._marked_size = 0
-        self.size = 0
+        self._marking = False
         self.trimmed = False
         """Bytes between head and tail were let go."""
         self.overflow = False
         """An event larger than MAX_EVENT lost its beginning."""
 
-    def feed(self, chunk: bytes) -> None:
-        """Take one more chunk by reference."""
-        if self._head_size < HEAD:
-            part = chunk[: HEAD - self._head_size]
-            self._head.append(part)
-            self._head_size += len(part)
-        size = len(chunk)
-        self.size += size
-        if b"\n" in chunk if self._lines else (b"\n\n" in chunk or b"\r\n\r\n" in chunk or b"\r\r" in chunk):
-            enough = self._breaks >= KEEP_EVENTS and self._current_size >= KEEP_BYTES
-            if enough or (self._breaks >= 2 and self._current_size >= LARGE):
-                self._turn()
-            self._breaks += 1
+    def take(self, chunks: list[bytes]) -> None:
+        """Take the next chunks."""
+        block = b"".join(chunks)
+        if self._head_open:
+            self._open(block)
+        if self._breaks >= KEEP_EVENTS and self._current_size >= KEEP_BYTES:
+            self._turn()
         elif self._current_size > MAX_EVENT:
+            self._rest = 0
             self._turn()
             self.overflow = True
-        self._current.append(chunk)
-        self._current_size += size
-        if self._marks and self._marked_size < LARGE and any(mark in chunk for mark in self._marks):
-            self._marked.append(chunk)
-            self._marked_size += size
+        if self._marks and self._marked_size < LARGE:
+            self._mark(block)
+        self._current.append(block)
+        self._current_size += len(block)
+        end = b"\n" if self._lines else b"\n\n"
+        last = block.rfind(end)
+        if last < 0 and not self._lines:
+            end = b"\r\n\r\n" if b"\r\n\r\n" in block else b"\r\r"
+            last = block.rfind(end)
+        if last < 0:
+            self._rest += len(block)
+        else:
+            # Two are enough to know that at least one event is whole in here.
+            self._breaks += 1 if block.find(end) == last else 2
+            self._rest = len(block) - last - len(end)
+
+    def _open(self, block: bytes) -> None:
+        """Take the beginning of the stream."""
+        if len(self.head) < HEAD:
+            wanted = HEAD - len(self.head)
+            self.head += block[:wanted]
+            block = block[wanted:]
+        ends = b"\n" in self.head if self._lines else _BLANK.search(self.head) is not None
+        if not ends and block:
+            self.head += block[: HEAD_EVENT - len(self.head)]
+            ends = len(self.head) >= HEAD_EVENT
+        self._head_open = len(self.head) < HEAD or not ends
+
+    def _mark(self, block: bytes) -> None:
+        """Keep a block with a mark, and those before and after it: its event may begin and end there."""
+        before = self._current[-1] if self._current else self._previous[-1] if self._previous else b""
+        edge = before[-MARK_EDGE:] + block
+        if any(mark in edge for mark in self._marks):
+            self._marked.append(block if self._marking else before + block)
+            self._marking = True
+        elif self._marking:
+            self._marked.append(block)
+            self._marking = False
+        else:
+            return
+        self._marked_size += len(self._marked[-1])
 
     def _turn(self) -> None:
+        """Let the older events go; what follows the last event end stays with what comes next."""
         if self._previous:
             self.trimmed = True
+        rest: list[bytes] = []
+        if 0 < self._rest <= self._current_size:
+            held = b"".join(self._current)
+            rest = [held[-self._rest :]]
+            self._current = [held[: -self._rest]]
         self._previous = self._current
-        self._current = []
-        self._current_size = 0
+        self._current = rest
+        self._current_size = self._rest if rest else 0
         self._breaks = 0
-
-    @property
-    def head(self) -> bytes:
-        """The first bytes of the stream."""
-        return b"".join(self._head)
 
     @property
     def tail(self) -> bytes:
@@ -124,54 +163,37 @@ class Tail:
 
     @property
     def marked(self) -> tuple[bytes, ...]:
-        """Chunks that held a mark, when bytes were let go (else everything is in `tail` anyway)."""
-        return tuple(self._marked) if self.trimmed else ()
+        """Blocks that held a mark, when bytes were let go (else everything is in `tail` anyway)."""
+        return (b"".join(self._marked),) if self.trimmed and self._marked else ()
 
 
 class FrameTail:
     """Keep the start and the last bytes of a binary event stream, whose frames cannot be seen from outside."""
 
-    __slots__ = ("_chunks", "_head", "_head_size", "_size", "overflow", "size", "trimmed")
+    __slots__ = ("_blocks", "_size", "head", "overflow", "trimmed")
 
     def __init__(self) -> None:
-        self._head: list[bytes] = []
-        self._head_size = 0
-        self._chunks: list[bytes] = []
+        self.head = b""
+        self._blocks: list[bytes] = []
         self._size = 0
-        self.size = 0
         self.trimmed = False
         self.overflow = False
 
-    def feed(self, chunk: bytes) -> None:
-        """Take one more chunk by reference."""
-        if self._head_size < 2 * HEAD:
-            self._head.append(chunk)
-            self._head_size += len(chunk)
-        self._chunks.append(chunk)
-        self._size += len(chunk)
-        self.size += len(chunk)
-        if self._size > 4 * FRAMES_KEEP:
-            self._drop()
-
-    def _drop(self) -> None:
-        # Rarely, and half at a time, so that dropping costs nothing per chunk.
-        kept = 0
-        index = len(self._chunks)
-        while index > 0 and kept < FRAMES_KEEP:
-            index -= 1
-            kept += len(self._chunks[index])
-        if index:
-            self.trimmed = True
-            self._chunks = self._chunks[index:]
-            self._size = kept
-
-    @property
-    def head(self) -> bytes:
-        return b"".join(self._head)
+    def take(self, chunks: list[bytes]) -> None:
+        """Take the next chunks."""
+        block = b"".join(chunks)
+        if len(self.head) < HEAD_EVENT:
+            self.head += block[: HEAD_EVENT - len(self.head)]
+        self._blocks.append(block)
+        self._size += len(block)
+        if self._size > 2 * FRAMES_KEEP and len(self._blocks) > 1:
+            # Half at a time, so that letting go costs nothing per block.
+            kept = b"".join(self._blocks)[-FRAMES_KEEP:]
+            self._blocks, self._size, self.trimmed = [kept], len(kept), True
 
     @property
     def tail(self) -> bytes:
-        return b"".join(self._chunks)
+        return b"".join(self._blocks)
 
     @property
     def marked(self) -> tuple[bytes, ...]:
