@@ -17,6 +17,7 @@ class Answer:
 
     body: bytes = b""
     chunks: list[bytes] | None = None
+    """Sent as HTTP chunks, or plainly where the headers state a length."""
     status: int = 200
     headers: dict[str, str] = field(default_factory=lambda: {"content-type": "application/json"})
     pause: float = 0.0
@@ -115,9 +116,10 @@ class Wire:
         self, answer: Answer, seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
         headers = dict(answer.headers)
+        framed = False
         if answer.chunks is None:
             headers["content-length"] = str(len(answer.body))
-        else:
+        elif framed := "content-length" not in headers:
             headers["transfer-encoding"] = "chunked"
         lines = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
         writer.write(f"HTTP/1.1 {answer.status} X\r\n{lines}\r\n".encode())
@@ -134,12 +136,12 @@ class Wire:
             if watch.done():
                 seen.hung_up.set()
                 return False
-            writer.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
+            writer.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n" if framed else chunk)
             await writer.drain()
             seen.sent += 1
         watch.cancel()  # before the end is told, or it might eat the start of the next request
         await asyncio.wait({watch})
-        writer.write(b"0\r\n\r\n")
+        writer.write(b"0\r\n\r\n" if framed else b"")
         await writer.drain()
         return True
 

@@ -1,6 +1,6 @@
 """The HTTP tap: see what model calls consumed, for any framework, without changing what the application sees.
 
-    install()      # follow httpx, httpx2, aiohttp, botocore ... as soon as the application imports them
+    install()      # follow httpx, httpx2, aiohttp, urllib3 (requests, botocore) once the application imports them
     uninstall()    # as if nothing had been
 
 Nothing is imported that the application has not imported itself.
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from otel_agentcost.otel.http import aiohttp as aiohttp_adapter
 from otel_agentcost.otel.http import httpx as httpx_adapter
+from otel_agentcost.otel.http import urllib3 as urllib3_adapter
 from otel_agentcost.otel.http.decision import Current, Tap
 from otel_agentcost.otel.http.imports import stop_waiting, when_imported
 from otel_agentcost.otel.http.orphans import ORPHANAGE
@@ -30,6 +31,7 @@ ADAPTERS: dict[str, Adapter] = {
     "httpx": httpx_adapter.patch,
     "httpx2": httpx_adapter.patch,
     "aiohttp": aiohttp_adapter.patch,
+    "urllib3.connectionpool": urllib3_adapter.patch,
 }
 """Module name -> how to follow it once it is there."""
 

@@ -33,8 +33,14 @@ USAGE_ATTRIBUTES = (
 )
 """What the GenAI conventions have a name for; the exact reading travels as evidence."""
 
-NEVER_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"})
-"""Errors (of httpx and httpx2) after which no provider has seen the request."""
+NEVER_SENT = frozenset(
+    {
+        *("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"),  # httpx, httpx2
+        *("ClientConnectorError", "ClientConnectorDNSError", "ConnectionTimeoutError", "InvalidURL"),  # aiohttp
+        *("NewConnectionError", "NameResolutionError", "ConnectTimeoutError", "EmptyPoolError"),  # urllib3
+    }
+)
+"""Errors after which no provider can have seen the request."""
 
 
 def ignore(chunk: bytes, /) -> None:
@@ -145,7 +151,8 @@ class Exchange:
         except IndexError:
             return
         with guard("tap.fail"):
-            self._deliver(self._without_response(kind.__name__))
+            cause = getattr(error, "reason", None)  # urllib3's MaxRetryError: why the last attempt failed
+            self._deliver(self._without_response(type(cause if isinstance(cause, Exception) else error).__name__))
 
     def _mark(self, error_type: str) -> None:
         if self._own and self._span.is_recording():
