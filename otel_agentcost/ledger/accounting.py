@@ -17,6 +17,7 @@ from otel_agentcost.ledger.rollup import Rollup
 from otel_agentcost.ledger.settle import CumulativeKey, settle
 from otel_agentcost.ledger.tree import Tree
 from otel_agentcost.pricing.bill import Bill
+from otel_agentcost.pricing.fees import NO_CHARGE
 from otel_agentcost.pricing.money import PICO
 from otel_agentcost.usage.dialects import Stated, read_http_client, read_labels, read_span, read_stated
 from otel_agentcost.usage.reading import Reading, Usage
@@ -105,6 +106,7 @@ def entry_of(span: SpanRecord, book: Book, *, reprice: str = "missing") -> Entry
         bill = _stated_bill(reading, stated)
     elif reading is not None and reprice != "never" and not _is_silent_aggregate(reading):
         bill = book.price(reading, at=span.start_ns)
+        bill = None if bill is NO_CHARGE else bill
     if reading is not None and reading.kind == "api" and bill is None:
         reading = None  # an HTTP request nobody charges for is a plain span
     return Entry(
@@ -218,7 +220,8 @@ def _account_trace(
     entries = [entry_of(span, book, reprice=reprice) for span in members.values()]
 
     def price(reading: Reading, at: int) -> Bill | None:
-        return book.price(reading, at=at)
+        bill = book.price(reading, at=at)
+        return None if bill is NO_CHARGE else bill
 
     settlement = settle(entries, price, lifetime=lifetime)
     lifetime.update(settlement.lifetime)

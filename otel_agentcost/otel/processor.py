@@ -30,10 +30,11 @@ from otel_agentcost.ledger.ledger import Ledger, Limits, Outcome
 from otel_agentcost.otel import evidence, identity
 from otel_agentcost.otel.config import Config
 from otel_agentcost.otel.health import count, guard, log_once
+from otel_agentcost.otel.http.spans import is_http_client_span, redact
 from otel_agentcost.otel.metrics import Metrics
 from otel_agentcost.otel.writing import Written, derived, stored, write
 from otel_agentcost.pricing.bill import Bill
-from otel_agentcost.pricing.book import PriceBook
+from otel_agentcost.pricing.book import NO_CHARGE, PriceBook
 from otel_agentcost.pricing.money import PICO, Money
 from otel_agentcost.usage.dialects import read_http_client, read_labels, read_span
 from otel_agentcost.usage.reading import Reading
@@ -115,7 +116,8 @@ class AgentCostSpanProcessor(SpanProcessor):
         return self._priced
 
     def _price(self, reading: Reading, at: int) -> Bill | None:
-        return self.book.price(reading, at=at)
+        bill = self.book.price(reading, at=at)
+        return None if bill is NO_CHARGE else bill
 
     # -- what the SDK calls -------------------------------------------------------------------------------------
 
@@ -223,6 +225,8 @@ class AgentCostSpanProcessor(SpanProcessor):
             missing = {k: v for k, v in belongs.items() if k not in held}
             if missing:
                 span.set_attributes(missing)
+        if span.kind is SpanKind.CLIENT and held and is_http_client_span(held):
+            redact(span)  # addresses carry API keys and questions in their query
 
     def _identity(self, parent_context: Context | None) -> Mapping[str, str]:
         belongs = identity.current(parent_context)
@@ -270,8 +274,10 @@ class AgentCostSpanProcessor(SpanProcessor):
         bill: Bill | None = None
         if readings:
             silent = readings[0].kind == "aggregate" and readings[0].status == "no_usage"
-            bills = [None if silent else self.book.price(r, at=start) for r in readings]
+            bills = [None if silent else self._price(r, start) for r in readings]
             reading, bill = combined(readings, bills)
+            if bill is None and reading.kind == "api":
+                reading = None  # an HTTP request nobody charges for is a plain span
         parent = span.parent
         remote = parent is not None and parent.is_remote
         entry = Entry(
