@@ -12,7 +12,15 @@ from otel_agentcost.usage.http_spans import read_http_client
 from otel_agentcost.usage.labels import Stated, read_labels, read_stated
 from otel_agentcost.usage.names import routed_provider
 from otel_agentcost.usage.providers import canonical_provider, host_facts, provider_kind
-from otel_agentcost.usage.quantities import TOTAL, complete_overlaps, decimal_of, quantity, settle_totals, usage_of
+from otel_agentcost.usage.quantities import (
+    SIMPLE,
+    TOTAL,
+    complete_overlaps,
+    decimal_of,
+    quantity,
+    settle_totals,
+    usage_of,
+)
 from otel_agentcost.usage.reading import EMPTY, Kind, Quantity, Reading, Status, Usage
 from otel_agentcost.usage.tables import (
     EXCLUSIVE_VENDORS,
@@ -20,11 +28,9 @@ from otel_agentcost.usage.tables import (
     NAME_PREFIXES,
     Attributes,
     Dialect,
-    Documents,
+    Gathered,
     Outcome,
-    Sources,
     candidates,
-    look,
 )
 from otel_agentcost.usage.units import UNITS
 
@@ -71,7 +77,7 @@ def read_span(
 class _Span:
     """One span while it is read by its dialect."""
 
-    __slots__ = ("attributes", "dialect", "documents", "failed", "kind", "name")
+    __slots__ = ("attributes", "dialect", "failed", "found", "kind", "name")
 
     def __init__(self, dialect: Dialect, name: str, kind: str, attributes: Attributes, failed: bool) -> None:
         self.dialect = dialect
@@ -79,27 +85,25 @@ class _Span:
         self.kind = kind
         self.attributes = attributes
         self.failed = failed
-        self.documents: Documents = {}
+        self.found: Gathered = dialect.gather(attributes)
 
     def read(self) -> Reading | None:
         kind, operation = self._decide()
         if kind == "none":
             return None
+        found, dialect = self.found, self.dialect
         counts, problem = self._counts(aggregate=kind == "aggregate")
         if kind == "tool":
-            if not any(counts.values()) and not problem:
-                return self._tool(counts)
+            if not problem and not any(counts.values()):
+                return self._tool()
             kind = "aggregate"  # a tool that states tokens sums up the calls inside it
-        provider, model, request_model, host, region = self._who()
-        context = self._context(host, region)
-        if kind == "compute":
-            context = {**context, "machine": model} if model and "machine" not in context else context
-        usage, status, reason = self._usage(kind, operation, provider, counts, problem)
-        cost, currency, by_provider = self._cost()
-        dialect = self.dialect
-        agent = self._text(dialect.agent)
-        if agent is None and kind == "aggregate":
-            agent = self._text(dialect.aggregate_agent)
+        aggregate = kind == "aggregate"
+        provider, model, request_model, context = self._who()
+        usage, status, reason = self._usage(operation, provider, counts, problem)
+        cost, currency, by_provider = self._cost() if "cost" in found.fields else (None, "USD", False)
+        agent = _text(found.fields.get("agent"))
+        if agent is None and aggregate:
+            agent = _text(found.fields.get("aggregate_agent"))
         return Reading(
             kind=_KINDS[kind],
             usage=usage,
@@ -110,14 +114,14 @@ class _Span:
             request_model=request_model,
             operation=operation or ("chat" if kind == "call" else kind),
             context=context,
-            identity=() if kind == "aggregate" else self._identity(),
+            identity=() if aggregate or not found.identity else self._identity(),
             reported_cost=cost,
             reported_currency=currency,
             reported_by=("provider" if by_provider else "emitter") if cost is not None else "",
             dialect=dialect.name,
             aggregate=dialect.aggregate,
             server=dialect.server or self.kind == "server",
-            tool=self._text(dialect.tool) if kind in ("aggregate", "api") else None,
+            tool=_text(found.fields.get("tool")) if kind != "call" else None,
             agent=agent,
         )
 
@@ -125,89 +129,73 @@ class _Span:
 
     def _decide(self) -> Outcome:
         for rule in self.dialect.kinds:
-            found = rule.decide(self.name, self.attributes, self.documents, self._has_usage)
-            if found is not None:
-                return found
+            outcome = rule.decide(self.name, self.found)
+            if outcome is not None:
+                return outcome
         return "none", ""
 
-    def _has_usage(self) -> bool:
-        dialect = self.dialect
-        return any(look(self.attributes, s, self.documents) is not None for _, s in dialect.usage) or any(
-            look(self.attributes, s, self.documents) is not None for _, s in dialect.aggregate_usage
-        )
-
-    def _tool(self, counts: Mapping[str, Quantity]) -> Reading:
-        name = self._text(self.dialect.tool)
+    def _tool(self) -> Reading:
+        name = _text(self.found.fields.get("tool"))
         if name is None:
             for prefix in self.dialect.tool_names:
                 if self.name.startswith(prefix):
-                    name = self.name[len(prefix) :][:_MAX_TEXT] or None
+                    name = _text(self.name[len(prefix) :])
                     break
         return Reading(
             kind="tool",
-            usage=_ONE_TOOL_CALL if not counts else Usage({**counts, "tool_calls": 1}),
+            usage=_ONE_TOOL_CALL,
             operation="execute_tool",
             dialect=self.dialect.name,
             tool=name,
-            agent=self._text(self.dialect.agent),
+            agent=_text(self.found.fields.get("agent")),
             server=self.dialect.server or self.kind == "server",
         )
 
     # -- how much ------------------------------------------------------------------------------------------------
 
     def _counts(self, *, aggregate: bool) -> tuple[dict[str, Quantity], str]:
-        dialect = self.dialect
+        """Every count the span states, or the first problem (by unit name) with one of them."""
+        stated = self.found.usage
+        if aggregate and self.found.aggregate_usage:
+            stated = self.found.aggregate_usage
+        prefix = self.dialect.usage_prefix
+        if prefix:
+            own = {k[len(prefix) :]: v for k, v in self.attributes.items() if k.startswith(prefix)}
+            stated = {**stated, **{unit: value for unit, value in own.items() if unit in UNITS}}
         counts: dict[str, Quantity] = {}
-        attributes, documents = self.attributes, self.documents
-        for table in (dialect.aggregate_usage, dialect.usage) if aggregate else (dialect.usage,):
-            for unit, sources in table:
-                value = look(attributes, sources, documents)
-                if value is None:
-                    continue
-                number = quantity(unit, value)
-                if isinstance(number, str):
-                    return {}, number
+        problems: list[str] = []
+        for unit, value in stated.items():
+            number = quantity(unit, value)
+            if isinstance(number, str):
+                problems.append(number)
+            else:
                 counts[unit] = number
-            if counts:
-                break
-        if dialect.usage_prefix:
-            skip = len(dialect.usage_prefix)
-            for key, value in attributes.items():
-                if key.startswith(dialect.usage_prefix) and key[skip:] in UNITS:
-                    number = quantity(key[skip:], value)
-                    if isinstance(number, str):
-                        return {}, number
-                    counts[key[skip:]] = number
-        return counts, ""
+        return (counts, "") if not problems else ({}, min(problems))
 
     def _usage(
-        self, kind: str, operation: str, provider: str | None, counts: dict[str, Quantity], problem: str
+        self, operation: str, provider: str | None, counts: dict[str, Quantity], problem: str
     ) -> tuple[Usage | None, Status, str]:
         if problem:
             return None, "invalid", problem
         dialect = self.dialect
         if operation == "embeddings" and TOTAL in counts:
             counts.setdefault("input_tokens", counts[TOTAL])
-        if len(counts) > 2 or TOTAL in counts or counts.keys() - {"input_tokens", "output_tokens"}:
-            rule = dialect.rule
-            if dialect.inclusive_when and look(self.attributes, dialect.inclusive_when, self.documents) is not None:
-                rule = "inclusive"
+        if not counts.keys() <= SIMPLE:
+            told_inclusive = "inclusive_when" in self.found.fields
             settle_totals(
                 counts,
-                rule=rule,
+                rule="inclusive" if told_inclusive else dialect.rule,
                 exclusive_vendor=provider in EXCLUSIVE_VENDORS,
-                output_exclusive=dialect.output_exclusive and rule != "inclusive",
+                output_exclusive=dialect.output_exclusive and not told_inclusive,
                 additive_input=dialect.additive_input,
                 additive_output=dialect.additive_output,
             )
             complete_overlaps(counts)
-        for unit, sources in dialect.plus:
-            value = look(self.attributes, sources, self.documents)
-            more = quantity(unit, value) if value is not None else 0
+        for unit, value in self.found.plus.items():
+            more = quantity(unit, value)
             if isinstance(more, str):
                 return None, "invalid", more
-            if more:
-                counts[unit] = counts.get(unit, 0) + more
+            counts[unit] = counts.get(unit, 0) + more
         if not any(counts.values()):
             if self.failed:
                 return None, "error", self._error()
@@ -218,70 +206,63 @@ class _Span:
         return usage, "usage", ""
 
     def _error(self) -> str:
-        told = look(self.attributes, self.dialect.error, self.documents)
-        if isinstance(told, int) and not isinstance(told, bool):
-            return f"http_{told}"
-        if isinstance(told, str) and told:
-            return f"http_{told}" if told.isascii() and told.isdigit() else f"error:{told[:64]}"
-        return "error"
+        told = _text(self.found.fields.get("error"))
+        if told is None:
+            return "error"
+        return f"http_{told}" if told.isascii() and told.isdigit() else f"error:{told[:64]}"
 
     def _cost(self) -> tuple[Decimal | None, str, bool]:
         """Money stated on the span, its currency, and whether the provider itself stated it."""
-        dialect = self.dialect
-        amount = decimal_of(look(self.attributes, dialect.cost, self.documents)) if dialect.cost else None
+        fields = self.found.fields
+        amount = decimal_of(fields["cost"])
         if amount is None or amount < 0:
             return None, "USD", False
-        sources, wanted = dialect.cost_by_provider
-        by_provider = bool(sources) and look(self.attributes, sources, self.documents) == wanted
-        return amount, (self._text(dialect.currency) or "USD").upper(), by_provider
+        by_provider = "cost_by" in fields and fields["cost_by"] == self.dialect.cost_by_provider
+        return amount, (_text(fields.get("currency")) or "USD").upper(), by_provider
 
     # -- who -----------------------------------------------------------------------------------------------------
 
-    def _who(self) -> tuple[str | None, str | None, str | None, str | None, str | None]:
-        """Provider, model that answered, model asked for, host, region of the host."""
-        dialect = self.dialect
-        request_model = self._text(dialect.request_model)
-        model = self._text(dialect.response_model) or request_model
-        host = self._text(dialect.host)
-        facts = host_facts(host) if host else None
-        provider = canonical_provider(self._text(dialect.provider) or dialect.provider_is)
-        if provider is None or provider_kind(provider) in ("framework", ""):
-            # The name of a framework is not a biller's; a name nobody knows is kept unless the host knows better.
+    def _who(self) -> tuple[str | None, str | None, str | None, Mapping[str, str]]:
+        """Provider, model that answered, model asked for, and what else a price depends on."""
+        fields = self.found.fields
+        request_model = _text(fields.get("request_model"))
+        model = _text(fields.get("response_model")) or request_model
+        context: dict[str, str] = {}
+        if self.found.context:
+            for key, value in self.found.context.items():
+                text = _text(value)
+                if text is not None:
+                    context[key] = text
+        host = _text(fields.get("host"))
+        facts = None
+        if host is not None:
+            context["host"] = host
+            facts = host_facts(host)
+            if facts is not None and facts.region is not None:
+                context.setdefault("region", facts.region)
+        provider = canonical_provider(_text(fields.get("provider")) or self.dialect.provider_is)
+        kind = provider_kind(provider)
+        if kind in ("framework", ""):
+            # A framework's name is not a biller's; a name nobody knows stays unless host or model know better.
             told = facts.provider if facts is not None else routed_provider(model) if model else None
             if told is not None:
                 provider = told
-            elif provider_kind(provider) == "framework":
+            elif kind == "framework":
                 provider = None
-        return provider, model, request_model, host, facts.region if facts is not None else None
-
-    def _context(self, host: str | None, region: str | None) -> Mapping[str, str]:
-        context: dict[str, str] = {}
-        for key, sources in self.dialect.context:
-            value = self._text(sources)
-            if value is not None:
-                context[key] = value
-        if host is not None:
-            context["host"] = host
-        if region is not None:
-            context.setdefault("region", region)
-        return context or EMPTY
+        return provider, model, request_model, context or EMPTY
 
     def _identity(self) -> tuple[str, ...]:
-        found: list[str] = []
-        for source in self.dialect.identity:
-            value = self._text((source,))
-            if value is not None and value not in found:
-                found.append(value)
-        return tuple(found)
+        """Ids of the request, strongest first, each once."""
+        found = self.found.identity
+        if len(found) == 1:
+            only = _text(*found.values())
+            return (only,) if only is not None else ()
+        ids = (_text(found[rank]) for rank in sorted(found))
+        return tuple(dict.fromkeys(one for one in ids if one is not None))
 
-    def _text(self, sources: Sources) -> str | None:
-        """The first value that is a text (or a whole number), stripped and bounded."""
-        for source in sources:
-            value = look(self.attributes, (source,), self.documents)
-            if value is None:
-                continue
-            if type(value) is int:
-                return str(value)
-            if isinstance(value, str) and (plain := value.strip()):
-                return plain[:_MAX_TEXT]
-        return None
+
+def _text(value: object) -> str | None:
+    """Return a text or whole number as bounded text; anything else is no text."""
+    if isinstance(value, str):
+        return value.strip()[:_MAX_TEXT] or None
+    return str(value) if type(value) is int else None

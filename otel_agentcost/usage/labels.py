@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from types import MappingProxyType
 
 from otel_agentcost import _semconv
 from otel_agentcost.usage.quantities import decimal_of
 from otel_agentcost.usage.reading import EMPTY
-from otel_agentcost.usage.tables import LABELS, Attributes, Documents, look
+from otel_agentcost.usage.tables import LABELS, Attributes
 
 _MAX_TEXT = 512
-_FIRST_KEYS = frozenset(key for _, sources in LABELS for key, _ in sources)
+_PLACES: Mapping[str, tuple[int, str]] = {
+    source: (rank, label) for label, sources in LABELS.items() for rank, source in enumerate(sources)
+}
+_KEYS = frozenset(_PLACES)
+_LATER = 1000
 _PICO = 10**12
 
 
@@ -23,19 +26,20 @@ def read_labels(attributes: Attributes, resource: Attributes = EMPTY) -> Mapping
     session.id, user.id, gen_ai.conversation.id, gen_ai.agent.{name,id,version}, gen_ai.prompt.{name,version},
     deployment.environment.name, agentcost.{tenant,project,cost_center,purpose,outcome,value}.
     """
-    nothing_here = _FIRST_KEYS.isdisjoint(attributes)
-    if nothing_here and _FIRST_KEYS.isdisjoint(resource):
+    own = _KEYS.intersection(attributes)
+    shared = _KEYS.intersection(resource) if resource else ()
+    if not own and not shared:
         return EMPTY
-    documents: Documents = {}
-    found: dict[str, str] = {}
-    for key, sources in LABELS:
-        value = None if nothing_here else look(attributes, sources, documents)
-        if value is None:
-            value = look(resource, sources, {}) if resource else None
-        text = _text(value)
-        if text is not None:
-            found[key] = text
-    return MappingProxyType(found)
+    best: dict[str, tuple[int, str]] = {}
+    for inherited, keys, source in ((0, own, attributes), (_LATER, shared, resource)):
+        for key in keys:
+            text = _text(source[key])
+            if text is None:
+                continue
+            rank, label = _PLACES[key]
+            if label not in best or best[label][0] > rank + inherited:
+                best[label] = (rank + inherited, text)
+    return {label: text for label, (_, text) in best.items()}
 
 
 def _text(value: object) -> str | None:

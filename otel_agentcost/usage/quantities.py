@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Mapping, Sequence
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Literal
 
 from otel_agentcost.usage.reading import MAX_QUANTITY, Quantity, Usage
@@ -17,8 +17,20 @@ TOTAL = "total_tokens"
 
 _NANO = Decimal("1e-9")
 _MAX_TEXT = 24
+_MAX_EXPONENT = 30
+_HUGE = 10**_MAX_EXPONENT
+_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
 _MODALITIES = ("image", "audio", "video")
-_SIMPLE = frozenset({"input_tokens", "output_tokens"})
+SIMPLE = frozenset({"input_tokens", "output_tokens"})
+"""Two totals and nothing else: no part can contradict them."""
+COMMON = SIMPLE | {
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+    "output_reasoning_tokens",
+}
+"""Units that cannot overlap: their parts are disjoint by what they are."""
 
 
 def quantity(unit: str, value: object) -> Quantity | str:
@@ -26,41 +38,45 @@ def quantity(unit: str, value: object) -> Quantity | str:
 
     Tokens are whole: 31, 31.0 and "31" are 31. Other units keep at most nine decimals. A bool is no number.
     """
-    if type(value) is int:
-        if value < 0:
-            return f"negative:{unit}={value}"
-        return value if value <= MAX_QUANTITY else f"too_large:{unit}={value}"
+    if type(value) is int and 0 <= value <= MAX_QUANTITY:
+        return value
     number = decimal_of(value)
     if number is None:
         return f"not_a_number:{unit}"
     if number < 0:
-        return f"negative:{unit}={number}"
+        return f"negative:{_shown(unit, number)}"
     if number > MAX_QUANTITY:
-        return f"too_large:{unit}={number:.0f}"
+        return f"too_large:{_shown(unit, number)}"
     if number == number.to_integral_value():
         return int(number)
     if unit.endswith("_tokens"):
-        return f"not_whole:{unit}={number}"
+        return f"not_whole:{_shown(unit, number)}"
     return number.quantize(_NANO, ROUND_HALF_EVEN)
 
 
 def decimal_of(value: object) -> Decimal | None:
-    """Return a finite number exactly as it is written (a float by its shortest form), or None."""
+    """Return a finite number of ordinary size exactly as it is written (a float by its shortest form), or None."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
-        return Decimal(value) if -MAX_QUANTITY * 2 < value < MAX_QUANTITY * 2 else Decimal(MAX_QUANTITY) * 2
-    if isinstance(value, float):
-        return Decimal(repr(value)) if math.isfinite(value) else None
-    if isinstance(value, Decimal):
-        return value if value.is_finite() else None
-    if isinstance(value, str) and len(value) <= _MAX_TEXT and value.isascii() and "_" not in value:
-        try:
-            number = Decimal(value)
-        except InvalidOperation:
-            return None
-        return number if number.is_finite() else None
-    return None
+        number = Decimal(max(-_HUGE, min(value, _HUGE)))
+    elif isinstance(value, float):
+        number = Decimal(repr(value))
+    elif isinstance(value, Decimal):
+        number = value
+    elif isinstance(value, str) and len(value) <= _MAX_TEXT and _NUMBER.fullmatch(value):
+        number = Decimal(value)
+    else:
+        return None
+    if not number.is_finite() or abs(number.adjusted()) > _MAX_EXPONENT:
+        return None
+    return number
+
+
+def _shown(unit: str, number: Decimal) -> str:
+    """Name a unit with its number, unless the number is too long to be worth reading."""
+    text = format(number, "f")
+    return f"{unit}={text}" if len(text) <= _MAX_TEXT else unit
 
 
 def settle_totals(
@@ -134,7 +150,7 @@ def complete_overlaps(counts: dict[str, Quantity]) -> None:
     Text is the remainder of a modality split, so it is dropped first. Then tokens that must be both cached and of a
     modality are counted as such: images first, then audio, then video.
     """
-    if len(counts) < 4 or counts.keys() <= _SIMPLE:
+    if counts.keys() <= COMMON:
         return
     missing = _shortfall(counts, "input_tokens")
     if missing and "input_text_tokens" in counts:
@@ -167,8 +183,15 @@ def _shortfall(counts: Mapping[str, Quantity], total: str) -> Quantity:
 
 
 def usage_of(counts: Mapping[str, Quantity]) -> Usage | str:
-    """Return the usage, or what contradicts itself in it."""
+    """Return the usage, or what contradicts itself in it (every single number was checked when it was read)."""
     usage = Usage(counts)
-    if counts.keys() <= _SIMPLE:
-        return usage  # every number was checked when it was read
+    if counts.keys() <= COMMON:
+        get = counts.get
+        written = get("cache_write_tokens", 0)
+        if (
+            get("cache_read_tokens", 0) + written <= get("input_tokens", 0)
+            and get("output_reasoning_tokens", 0) <= get("output_tokens", 0)
+            and get("cache_write_5m_tokens", 0) + get("cache_write_1h_tokens", 0) <= written
+        ):
+            return usage
     return usage.contradiction() or usage

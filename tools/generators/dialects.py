@@ -69,6 +69,10 @@ def outputs() -> dict[Path, bytes]:
     if len(set(ranks)) != len(ranks):
         raise SystemExit("semconv/dialects: two dialects have the same rank")
     shared = read_yaml(FOLDER / LABELS)
+    places = [key for keys in shared["labels"].values() for key in keys]
+    for key in places:
+        if places.count(key) > 1:
+            raise fail(FOLDER / LABELS, key, "stands for two labels")
     result = {
         "dialects": sorted(resolved, key=lambda table: int(table["rank"])),
         "labels": shared["labels"],
