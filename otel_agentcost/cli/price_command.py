@@ -216,7 +216,7 @@ def _vectors(file: str) -> Iterator[Mapping[str, Any]]:
         except json.JSONDecodeError:
             raise InputError(f"{file}: line {whole.lineno}: not JSON ({whole.msg})") from whole
     vectors = content.get("vectors") if isinstance(content, dict) else content
-    if not isinstance(vectors, list) or not all(isinstance(v, dict) for v in vectors):
+    if not isinstance(vectors, list) or not vectors or not all(isinstance(v, dict) for v in vectors):
         raise InputError(f"{file}: holds no vectors; expected {{'vectors': [...]}} or a list of objects")
     yield from vectors
 
