@@ -189,7 +189,7 @@ class FeeBook:
         items: list[LineItem] = []
         reasons = list(missing)
         used: list[Rule] = []
-        for unit, (rule, rate) in found.items():
+        for unit, (rule, rate) in sorted(found.items()):
             quantity = usage.get(unit)
             if quantity is None:
                 continue

@@ -299,7 +299,9 @@ def _gaps(
     tariff: Tariff, rates: Mapping[str, UnitRate], home: Mapping[str, str | None], index: Mapping[str, int]
 ) -> list[_Gap]:
     """Say for every reported unit without a rate of its own what a bill must admit (units.yaml `without_rate`)."""
-    gaps = []
+    gaps: list[_Gap] = []
+    if tariff.free:
+        return gaps
     for unit, priced_as in home.items():
         if priced_as is not None and rates[priced_as].inherited:
             gaps.append(_Gap(index[unit], False, False, f"no_{tariff.label}_rate:{priced_as}"))

@@ -15,6 +15,7 @@ from tools.generators.upstream_prices import PACKAGE, read_upstream
 
 OVERLAY = PRICES / "overlay.yaml"
 FORMAT = "agentcost-prices/1"
+ATTRIBUTION = "Derived from genai-prices, MIT, Copyright (c) Pydantic Services Inc. 2025 to present"
 _NOT_RE2 = re.compile(r"\(\?(?:[=!]|<[=!]|>|P=|\()|\\[1-9]")
 _RULES = ("free", "fallback", "tiers", "regions", "multipliers", "measures", "covers", "aliases", "name_context")
 _DOCUMENTATION = ("source", "checked")
@@ -41,7 +42,7 @@ def outputs() -> dict[Path, bytes]:
         "version": str(overlay["version"]),
         "sha256": hashlib.sha256(stable_json(book, compact=True)).hexdigest(),
         "source": f"{PACKAGE} {upstream_version} and prices/overlay.yaml",
-        "attribution": "Price data derived from genai-prices, MIT, Copyright (c) Pydantic Services Inc. 2025 to present",
+        "attribution": ATTRIBUTION,
         "providers": book,
     }
     return {DATA / "prices.json": stable_json(content, compact=True)}
