@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import get_args
@@ -24,8 +25,10 @@ FILES = {"agentcost.yaml", "agentcost.schema", "agentcost.doctor"}
 
 
 def test_generated_files_are_current() -> None:
-    """`make generate` would change nothing."""
-    assert generate.differences(generate.run()) == []
+    """`make generate` would change nothing. The price step needs genai-prices, which old Pythons do not have."""
+    missing = () if find_spec("genai_prices") else ("prices",)
+
+    assert generate.differences(generate.run(step for step in generate.steps() if step not in missing)) == []
 
 
 def test_a_changed_source_is_reported_with_a_diff(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
