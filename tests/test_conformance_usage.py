@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from otel_agentcost.usage.dialects import read_span
+from otel_agentcost.usage.dialects import read_http_client, read_labels, read_span, read_stated
 from otel_agentcost.usage.reading import Reading
 from otel_agentcost.usage.tables import DIALECTS
 
-FOLDER = Path(__file__).parent / "conformance/usage/dialects"
+USAGE = Path(__file__).parent / "conformance/usage"
+FOLDER = USAGE / "dialects"
 GIVEN = {"name", "kind", "scope", "attributes", "resource", "failed"}
 COMPARED = {
     "kind",
@@ -42,6 +44,11 @@ def cases() -> Iterator[Any]:
     for path in sorted(FOLDER.glob("*.json")):
         for case in json.loads(path.read_text(encoding="utf-8"))["cases"]:
             yield pytest.param(case, id=f"{path.stem}:{case['id']}")
+
+
+def cases_of(name: str) -> list[Any]:
+    found = json.loads((USAGE / name).read_text(encoding="utf-8"))["cases"]
+    return [pytest.param(case["given"], case["expect"], id=case["id"]) for case in found]
 
 
 def plain(number: int | Decimal) -> int | str:
@@ -85,3 +92,30 @@ def test_every_dialect_has_vectors_that_reach_it() -> None:
     for name, own in files.items():
         readings = [read_span(**case["given"]) for case in own]
         assert name in {reading.dialect for reading in readings if reading is not None}
+
+
+@pytest.mark.parametrize(("given", "expect"), cases_of("http_spans.json"))
+def test_http_span_vector(given: dict[str, Any], expect: dict[str, Any] | None) -> None:
+    """An HTTP client span is the API call its vector says."""
+    reading = read_http_client(**given)
+
+    if expect is None:
+        assert reading is None
+        return
+    assert reading is not None
+    assert {key: told(reading, key) for key in expect} == expect
+    assert reading.status == expect.get("status", "usage")
+
+
+@pytest.mark.parametrize(("given", "expect"), cases_of("labels.json"))
+def test_labels_vector(given: dict[str, Any], expect: dict[str, str]) -> None:
+    """Identity labels come out as the vector says, nothing more."""
+    assert dict(read_labels(**given)) == expect
+
+
+@pytest.mark.parametrize(("given", "expect"), cases_of("stated.json"))
+def test_stated_vector(given: dict[str, Any], expect: dict[str, Any] | None) -> None:
+    """The cost a span carries is read back to the integer."""
+    stated = read_stated(**given)
+
+    assert (None if stated is None else asdict(stated)) == expect
