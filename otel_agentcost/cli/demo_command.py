@@ -24,6 +24,8 @@ NEEDED = {
     "uvicorn": "uvicorn",
 }
 """What the demo imports, and the package that has it."""
+PRICES = "demo-prices.yaml"
+"""Written beside the spans, so that `replay` and `explain` can be tried with the company's own prices."""
 
 
 @click.command("demo")
@@ -69,6 +71,8 @@ def command(console: Console, out: Path) -> int:
     traces.add(json.loads(encode_spans(performance.spans)), file=str(out), where="")
     out.parent.mkdir(parents=True, exist_ok=True)
     write_traces(traces, str(out), "json")
+    prices = out.with_name(PRICES)
+    prices.write_text(stage.SETTINGS, encoding="utf-8")
     sessions = tree.sessions(traces.records)
     compute = stage.compute_pico()
     expected = performance.billed_pico + compute
@@ -88,6 +92,7 @@ def command(console: Console, out: Path) -> int:
                 "seconds": round(took, 3),
                 "spans": len(performance.spans),
                 "file": str(out),
+                "prices": str(prices),
                 "exported_to": stage.endpoint() if exported else None,
                 "sessions": [tree.as_json(session) for session in sessions],
             }
@@ -119,6 +124,8 @@ def command(console: Console, out: Path) -> int:
             console.line(line)
         console.line()
         console.line(f"{count_text(len(performance.spans))} spans in {took:.1f} s, written to {out}")
+        dearest = max(traces.records, key=lambda r: tree.own_pico(r.attributes) or 0)
+        console.line(f"one figure explained: agentcost explain {dearest.span_id} {out} --config {prices}")
     if exported is not None:
         how = "sent to" if exported else "could not be sent to"
         console.note(f"{count_text(len(performance.spans))} spans {how} {stage.endpoint()}")

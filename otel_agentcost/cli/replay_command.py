@@ -60,7 +60,7 @@ def command(
             mirrors=config.mirrors,
             progress=advance,
         )
-    traces.enrich(accounts.attributes)
+    traces.enrich(accounts.attributes, anew=reprice == "always")
     if out is not None:
         write_traces(traces, out, form or format_of(out))
     sessions = tree.sessions(traces.records)

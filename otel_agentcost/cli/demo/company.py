@@ -60,7 +60,7 @@ class Company:
             reasoning={"effort": "low"},
             extra_headers=said(input_tokens=1200, output_tokens=400, reasoning_tokens=128),
         )
-        return answer.output_text
+        return str(answer.output_text)
 
     async def research(self, plan: str) -> str:
         """Let a model choose tools, run them at the same time, and let it sum up what they found."""
@@ -70,7 +70,7 @@ class Company:
                 wanted = await client.chat.completions.create(
                     model="gpt-4o",
                     messages=messages,
-                    tools=[_tool("market_data"), _tool("ask_researcher")],  # type: ignore[list-item]
+                    tools=[_tool("market_data"), _tool("ask_researcher")],
                     extra_headers=said(input_tokens=2000, output_tokens=60),
                 )
                 asked = wanted.choices[0].message
@@ -105,7 +105,7 @@ class Company:
             first = await self.anthropic_async.messages.create(
                 model="claude-sonnet-4-5",
                 max_tokens=2000,
-                system=[archive],  # type: ignore[list-item]
+                system=[archive],
                 tools=[{"type": "web_search_20250305", "name": "web_search"}],
                 messages=[{"role": "user", "content": question}],
                 extra_headers=said(input_tokens=10_000, cache_write_5m_tokens=8000, output_tokens=500, web_searches=2),
@@ -113,7 +113,7 @@ class Company:
             second = await self.anthropic_async.messages.create(
                 model="claude-sonnet-4-5",
                 max_tokens=2000,
-                system=[archive],  # type: ignore[list-item]
+                system=[archive],
                 messages=[{"role": "user", "content": f"{_text(first)}\nSum up."}],
                 extra_headers=said(input_tokens=10_600, cached_tokens=8000, output_tokens=700),
             )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
-from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,8 +17,9 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from otel_agentcost.cli.demo.company import GPU_SECONDS, Company
-from otel_agentcost.otel import http
+from otel_agentcost.cli.demo.company import GPU_SECONDS as GPU_SECONDS
+from otel_agentcost.cli.demo.company import Company
+from otel_agentcost.otel import config_file, http
 from otel_agentcost.otel.config import Config
 from otel_agentcost.otel.processor import AgentCostSpanProcessor
 from otel_agentcost.pricing.money import PICO
@@ -30,15 +30,22 @@ GPU_HOUR = "3.60"
 """What an hour of the company's H100 costs it, in USD."""
 SEARCH_FEE = "0.005"
 
-SETTINGS: Mapping[str, object] = MappingProxyType(
-    {
-        "fees": [
-            {"id": "market-data", "host": "127.0.0.1", "method": "GET", "path": "/v1/search", "per_call": SEARCH_FEE}
-        ],
-        "compute": [{"id": "own-h100", "machine": "own-h100", "rates": {"gpu_seconds": GPU_HOUR}}],
-    }
-)
-"""The price part of an agentcost.yaml for the company."""
+SETTINGS = f"""\
+# The prices of the demo's company, as they would stand in its agentcost.yaml.
+fees:
+  - id: market-data
+    host: 127.0.0.1
+    method: GET
+    path: /v1/search
+    per_call: "{SEARCH_FEE}"
+compute:
+  - id: own-h100
+    machine: own-h100
+    rates: {{gpu_seconds: "{GPU_HOUR}"}}
+# At an address of one's own the name alone must tell whose model it is; this one's does not.
+aliases:
+  text-embedding-3-small: {{model: text-embedding-3-small, provider: openai}}
+"""
 
 
 @dataclass(slots=True)
@@ -75,7 +82,8 @@ def perform(detail: str = "default") -> Performance:
 
 @contextmanager
 def _observed(detail: str) -> Iterator[InMemorySpanExporter]:
-    config = Config(detail=detail, overrides=Overrides.from_mapping(SETTINGS))  # type: ignore[arg-type]
+    overrides = Overrides.from_mapping(config_file.parse(SETTINGS, "the demo's settings").content)
+    config = Config(detail=detail, overrides=overrides)  # type: ignore[arg-type]
     exporter = InMemorySpanExporter()
     provider = TracerProvider(resource=Resource.create({"service.name": "market-briefs"}), shutdown_on_exit=False)
     provider.add_span_processor(AgentCostSpanProcessor(config))

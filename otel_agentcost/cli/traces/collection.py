@@ -100,12 +100,16 @@ class Traces:
             before.source.update(span.source)
             self.spans[place] = Span(record=span.record, source=before.source)
 
-    def enrich(self, attributes: Mapping[tuple[str, str], Mapping[str, object]]) -> None:
-        """Write attributes on their spans, in place of the figures of an earlier accounting."""
+    def enrich(self, attributes: Mapping[tuple[str, str], Mapping[str, object]], *, anew: bool = False) -> None:
+        """Write attributes on their spans, in place of the figures of an earlier accounting.
+
+        With `anew` nothing of the earlier one stays, also on spans that get no figures now.
+        """
         for span in self.spans:
             new = attributes.get(span.key)
-            if not new:
+            if not new and not anew:
                 continue
+            new = new or {}
             unchanged = new.get(_AMOUNT) == span.record.attributes.get(_AMOUNT)
             stale = {k for k in span.record.attributes if k in new or _is_stale(k, unchanged=unchanged)}
             kept = [a for a in span.source.get("attributes") or () if a["key"] not in stale]
