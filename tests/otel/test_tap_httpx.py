@@ -592,6 +592,7 @@ def test_without_the_private_method_send_is_followed(
     class Old:
         SyncByteStream = module.SyncByteStream
         AsyncByteStream = module.AsyncByteStream
+        Request = module.Request
 
     class Shell:
         """A client that only has the public method."""

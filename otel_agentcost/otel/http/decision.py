@@ -15,7 +15,8 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, TracerProvider
 
-from otel_agentcost.otel.health import guard
+from otel_agentcost.otel.health import count, guard
+from otel_agentcost.otel.http.asking import MAX_REFUSED, asking, worth_asking
 from otel_agentcost.otel.http.exchange import Exchange, name_of
 from otel_agentcost.usage.apis import tables
 from otel_agentcost.usage.exchange import Call, recognise
@@ -97,6 +98,7 @@ class Tap:
 
     def __init__(self, tracer_provider: TracerProvider | None = None, capture: Capture | None = None) -> None:
         self.include_usage = capture is None or capture.include_usage
+        self._refused: set[tuple[str, str | None]] = set()
         self.estimate = capture is None or capture.estimate_streams
         self._tracer = trace.get_tracer(SCOPE, tracer_provider=tracer_provider)
 
@@ -106,8 +108,11 @@ class Tap:
         *above, last = url.partition("?")[0].partition("#")[0].rstrip("/").split("/")
         return ":" in last or (last, "") in index or (above[-1] if above else "", "*") in index
 
-    def begin(self, method: str, url: str, body: bytes | None) -> Exchange | None:
-        """Return the exchange to follow, or None for a request that is none of our business. Never raises."""
+    def begin(self, method: str, url: str, body: bytes | None, *, changeable: bool = False) -> Exchange | None:
+        """Return the exchange to follow, or None for a request that is none of our business. Never raises.
+
+        `changeable` says that the adapter can send another body than the application's (`Exchange.asking`).
+        """
         with guard("tap.begin"):
             context = otel_context.get_current()
             for key in SUPPRESS_KEYS:
@@ -118,8 +123,20 @@ class Tap:
             call = recognise(method, url, body)
             if call is None:
                 return None
-            return self._begin(call, context)
+            exchange = self._begin(call, context)
+            if exchange is not None and changeable and body and self._asks(call):
+                exchange.asking = asking(body)
+            return exchange
         return None
+
+    def _asks(self, call: Call) -> bool:
+        return self.include_usage and worth_asking(call) and (call.host, call.request_model) not in self._refused
+
+    def refused(self, exchange: Exchange) -> None:
+        """Remember that a host did not take the question for usage, so that it is not asked again."""
+        count("include_usage_refused")
+        if len(self._refused) < MAX_REFUSED:
+            self._refused.add((exchange.call.host, exchange.call.request_model))
 
     def _begin(self, call: Call, context: Context) -> Exchange | None:
         attributes = start_attributes(call)

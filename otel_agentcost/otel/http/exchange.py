@@ -59,6 +59,7 @@ class Exchange:
         "_span",
         "_start",
         "_tracer",
+        "asking",
         "call",
         "context",
         "feed",
@@ -79,6 +80,8 @@ class Exchange:
         """Current while the request is sent, so that HTTP spans become children and inner taps stand back."""
         self.feed: Callable[[bytes], object] = ignore
         """Give each chunk of the raw body to this, as it passes."""
+        self.asking: bytes | None = None
+        """The body to send instead, which asks for usage; None: send what the application made."""
         self._tracer = tracer
         self._span = span
         self._own = own

@@ -8,11 +8,13 @@ wrapped instead. opentelemetry-instrumentation-httpx wraps transports, one layer
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from functools import partial
 from typing import Any
 
 from opentelemetry.context import attach, detach
 
 from otel_agentcost.otel.health import guard
+from otel_agentcost.otel.http.asking import REFUSALS, Hider
 from otel_agentcost.otel.http.decision import Current, Tap, undressed
 from otel_agentcost.otel.http.exchange import Exchange
 from otel_agentcost.otel.http.patching import Function, wrap
@@ -20,58 +22,74 @@ from otel_agentcost.otel.http.patching import Function, wrap
 
 def patch(module: Any, tap: Current) -> None:
     """Follow every request of `module.Client` and `module.AsyncClient`; doing so twice changes nothing."""
-    tapped_stream, tapped_async_stream = _stream_classes(module)
-    for client, make in (
-        (module.Client, lambda original: _wrap_sync(original, tapped_stream, tap)),
-        (module.AsyncClient, lambda original: _wrap_async(original, tapped_async_stream, tap)),
-    ):
-        method = "_send_single_request" if hasattr(client, "_send_single_request") else "send"
-        wrap(client, method, make)
+    streams = Streams(module)
+    for client, make in ((module.Client, _wrap_sync), (module.AsyncClient, _wrap_async)):
+        single = hasattr(client, "_send_single_request")
+        method = "_send_single_request" if single else "send"
+        wrap(client, method, partial(make, streams=streams, tap=tap, changeable=single))
 
 
-def _wrap_sync(original: Function, tapped_stream: type, tap: Current) -> Function:
+def _wrap_sync(original: Function, *, streams: Streams, tap: Current, changeable: bool) -> Function:
     def send(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-        exchange = _begin(tap(), request)
-        if exchange is None:
+        decider = tap()
+        exchange = _begin(decider, request, changeable)
+        if exchange is None or decider is None:
             return original(self, request, *args, **kwargs)
+        sent = streams.to_send(exchange, request)
         token = attach(exchange.context)
         try:
-            response = original(self, request, *args, **kwargs)
+            response = original(self, sent, *args, **kwargs)
+            if sent is not request and response.status_code in REFUSALS:
+                response.close()
+                sent = request
+                response = original(self, request, *args, **kwargs)
+                if response.status_code < 400:
+                    decider.refused(exchange)
         except BaseException as error:
             exchange.fail(error)
             raise
         finally:
             detach(token)
-        _respond(exchange, response, tapped_stream)
+        _respond(exchange, response, request, sent, streams.sync, streams.hiding)
         return response
 
     return send
 
 
-def _wrap_async(original: Callable[..., Awaitable[Any]], tapped_stream: type, tap: Current) -> Function:
+def _wrap_async(
+    original: Callable[..., Awaitable[Any]], *, streams: Streams, tap: Current, changeable: bool
+) -> Function:
     async def send(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-        exchange = _begin(tap(), request)
-        if exchange is None:
+        decider = tap()
+        exchange = _begin(decider, request, changeable)
+        if exchange is None or decider is None:
             return await original(self, request, *args, **kwargs)
+        sent = streams.to_send(exchange, request)
         token = attach(exchange.context)
         try:
-            response = await original(self, request, *args, **kwargs)
+            response = await original(self, sent, *args, **kwargs)
+            if sent is not request and response.status_code in REFUSALS:
+                await response.aclose()
+                sent = request
+                response = await original(self, request, *args, **kwargs)
+                if response.status_code < 400:
+                    decider.refused(exchange)
         except BaseException as error:
             exchange.fail(error)
             raise
         finally:
             detach(token)
-        _respond(exchange, response, tapped_stream)
+        _respond(exchange, response, request, sent, streams.asynchronous, streams.hiding_async)
         return response
 
     return send
 
 
-def _begin(tap: Tap | None, request: Any) -> Exchange | None:
+def _begin(tap: Tap | None, request: Any, changeable: bool) -> Exchange | None:
     if tap is None:
         return None
     with guard("tap.begin"):
-        return tap.begin(request.method, str(request.url), body_of(request))
+        return tap.begin(request.method, str(request.url), body_of(request), changeable=changeable)
     return None
 
 
@@ -81,19 +99,108 @@ def body_of(request: Any) -> bytes | None:
     return content
 
 
-def _respond(exchange: Exchange, response: Any, tapped_stream: type) -> None:
+def _respond(exchange: Exchange, response: Any, request: Any, sent: Any, tapped: type, hiding: type) -> None:
     """Follow the body, whether it is still to come or (mock transports, `send`) in memory already."""
     with guard("tap.respond"):
+        hider: Hider | None = None
+        if sent is not request:
+            response.request = request  # the application meets the request it made
+            if Hider.suits(response.status_code, response.headers):
+                hider = Hider(None if response.is_closed else response.headers.get("content-encoding"))
         if response.is_closed:
             exchange.respond(response.status_code, undressed(response.headers))
             body = getattr(response, "_content", b"")
             if body:
                 exchange.feed(body)
+                if hider is not None:
+                    response._content = hider.take(body) + hider.rest()
             exchange.end(complete=True)
-        else:
-            exchange.respond(response.status_code, response.headers)
-            response.stream = tapped_stream(response.stream, exchange)
-            exchange.hand_over()
+            return
+        exchange.respond(response.status_code, response.headers)
+        response.stream = tapped(response.stream, exchange)
+        if hider is not None:
+            if hider.decodes:
+                del response.headers["content-encoding"]
+            response.stream = hiding(response.stream, hider)
+        exchange.hand_over()
+
+
+class Streams:
+    """What has to be made of one module's own classes: its responses insist on them."""
+
+    def __init__(self, module: Any) -> None:
+        self._request = module.Request
+        self.sync, self.asynchronous = _stream_classes(module)
+        self.hiding, self.hiding_async = _hiding_classes(module)
+
+    def to_send(self, exchange: Exchange, request: Any) -> Any:
+        """Return the request to send: the application's own, or a copy that asks for usage."""
+        if exchange.asking is not None:
+            with guard("tap.ask"):
+                headers = request.headers.copy()
+                headers["content-length"] = str(len(exchange.asking))
+                headers["accept-encoding"] = "identity"  # what has to be hidden must be seen
+                return self._request(
+                    request.method,
+                    request.url,
+                    headers=headers,
+                    content=exchange.asking,
+                    extensions=request.extensions,
+                )
+        return request
+
+
+def _hiding_classes(module: Any) -> tuple[type, type]:
+    """Make the two stream classes that take out what the application did not ask for."""
+
+    class HidingStream(module.SyncByteStream):  # type: ignore[misc]
+        """Show a response body without the usage that only we asked for."""
+
+        def __init__(self, stream: Any, hider: Hider) -> None:
+            self._stream = stream
+            self._hider = hider
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._stream, name)
+
+        def __iter__(self) -> Generator[bytes, None, None]:
+            take = self._hider.take
+            for chunk in self._stream:
+                if shown := take(chunk):
+                    yield shown
+            if rest := self._hider.rest():
+                yield rest
+
+        def close(self) -> None:
+            self._stream.close()
+
+    class HidingAsyncStream(module.AsyncByteStream):  # type: ignore[misc]
+        """The same for async clients."""
+
+        def __init__(self, stream: Any, hider: Hider) -> None:
+            self._stream = stream
+            self._hider = hider
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._stream, name)
+
+        async def __aiter__(self) -> AsyncGenerator[bytes, None]:
+            take = self._hider.take
+            chunks = self._stream.__aiter__()
+            try:
+                async for chunk in chunks:
+                    if shown := take(chunk):
+                        yield shown
+            except GeneratorExit:
+                await chunks.aclose()
+                raise
+            if rest := self._hider.rest():
+                yield rest
+
+        async def aclose(self) -> None:
+            await self._stream.aclose()
+
+    return HidingStream, HidingAsyncStream
 
 
 def _stream_classes(module: Any) -> tuple[type, type]:
