@@ -15,11 +15,17 @@ from typing import Any, Protocol
 
 PIECE = 256 * 1024
 MAX_OUTPUT = 64 * 1024 * 1024
+MAX_STREAM = 512 * 1024 * 1024
+"""A stream decoded while it passes is not followed beyond this."""
 IDENTITY = ("", "identity", "none")
 _MAGIC = {"gzip": b"\x1f\x8b", "x-gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
 ENOUGH = 24
 """So many first bytes tell text from br or deflate."""
 _PLAIN_STARTS = (b"{", b"[", b"data:", b"event:", b"id:", b":", b"\xef\xbb\xbf")
+
+
+Step = Callable[[Any, bytes], tuple[bytes, bool]]
+"""(engine, data) -> a piece, and whether more output waits without more input."""
 
 
 class Decoder(Protocol):
@@ -78,34 +84,43 @@ class Inflate:
 
 
 class Library:
-    """br or zstd through whatever library is installed."""
+    """br or zstd through whatever library is installed.
 
-    def __init__(self, make: Callable[[], Callable[[bytes], bytes]], finished: Callable[[Any], bool]) -> None:
+    `step(engine, data)` gives a bounded piece; where the library cannot bound its output the input is cut so small
+    that no piece is dangerous.
+    """
+
+    def __init__(self, make: Callable[[], Any], step: Step, cut: int, finished: Callable[[Any], bool]) -> None:
         self.problem = ""
         self.ended = False
         self._make = make
+        self._step = step
+        self._cut = cut
         self._finished = finished
-        self._process = make()
+        self._engine = make()
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        for start in range(0, len(chunk), 16384):
-            if self.problem:
-                return
-            part = chunk[start : start + 16384]
+        for start in range(0, len(chunk), self._cut):
+            yield from self._part(chunk[start : start + self._cut])
+
+    def _part(self, part: bytes) -> Iterator[bytes]:
+        more = True
+        while more and not self.problem:
             try:
                 if self.ended:
-                    self._process = self._make()
-                piece = self._process(part)
+                    self._engine = self._make()
+                piece, more = self._step(self._engine, part)
             except Exception as error:  # each library has an error class of its own
+                # Bytes after a complete member are not ours to judge.
                 self.problem = "" if self.ended else f"undecodable:{type(error).__name__}"
                 return
+            part = b""
             if piece:
                 yield piece
-            engine = getattr(self._process, "__self__", None)
-            self.ended = self._finished(engine)
-            rest = getattr(engine, "unused_data", b"") if self.ended else b""
-            if rest:
-                yield from self.feed(rest)
+            self.ended = self._finished(self._engine)
+            if self.ended:
+                part = getattr(self._engine, "unused_data", b"")
+                more = bool(part)
 
 
 class Missing:
@@ -133,12 +148,20 @@ def _brotli() -> Decoder:
     if library is None:
         return Missing("br")
 
-    def make() -> Callable[[bytes], bytes]:
-        engine = library.Decompressor()
-        process: Callable[[bytes], bytes] = getattr(engine, "process", None) or engine.decompress
-        return process
+    def bounded(engine: Any, data: bytes) -> tuple[bytes, bool]:
+        piece = engine.process(data, output_buffer_limit=PIECE)
+        return piece, not engine.is_finished() and not engine.can_accept_more_data()
 
-    return Library(make, lambda engine: bool(engine.is_finished()))
+    def whole(engine: Any, data: bytes) -> tuple[bytes, bool]:
+        return engine.process(data), False
+
+    limited = hasattr(library.Decompressor, "can_accept_more_data")
+    return Library(
+        library.Decompressor,
+        bounded if limited else whole,
+        16384 if limited else 64,
+        lambda one: bool(one.is_finished()),
+    )
 
 
 def _zstd() -> Decoder:
@@ -146,14 +169,16 @@ def _zstd() -> Decoder:
     if library is None:
         return Missing("zstd")
 
-    def make() -> Callable[[bytes], bytes]:
-        if hasattr(library, "ZstdDecompressor") and not hasattr(library.ZstdDecompressor, "decompressobj"):
-            process: Callable[[bytes], bytes] = library.ZstdDecompressor().decompress
-        else:
-            process = library.ZstdDecompressor().decompressobj().decompress
-        return process
+    def bounded(engine: Any, data: bytes) -> tuple[bytes, bool]:
+        piece = engine.decompress(data, PIECE)
+        return piece, not engine.eof and not engine.needs_input
 
-    return Library(make, lambda engine: bool(engine.eof))
+    def whole(engine: Any, data: bytes) -> tuple[bytes, bool]:
+        return engine.decompress(data), False
+
+    limited = not hasattr(library.ZstdDecompressor, "decompressobj")
+    make = library.ZstdDecompressor if limited else lambda: library.ZstdDecompressor().decompressobj()
+    return Library(make, bounded if limited else whole, 16384 if limited else 256, lambda one: bool(one.eof))
 
 
 def decoder(encoding: str) -> Decoder:
@@ -239,10 +264,15 @@ class Pipe:
         self._decoders = [decoder(name) for name in stack[:4]]
         if len(stack) > 4:
             self._decoders.append(Missing("too_many_encodings"))
+        self._size = 0
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Yield decoded pieces."""
-        return self._through(0, chunk)
+        """Yield decoded pieces, in all no more than MAX_STREAM bytes."""
+        for piece in self._through(0, chunk):
+            self._size += len(piece)
+            if self._size > MAX_STREAM:
+                return
+            yield piece
 
     def _through(self, index: int, chunk: bytes) -> Iterator[bytes]:
         if index == len(self._decoders):
@@ -254,6 +284,8 @@ class Pipe:
     @property
     def problem(self) -> str:
         """Say what is wrong so far; `truncated` when an encoding has not seen its own end."""
+        if self._size > MAX_STREAM:
+            return "body_too_large"
         for one in self._decoders:
             if one.problem:
                 return one.problem
