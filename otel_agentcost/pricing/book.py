@@ -16,7 +16,7 @@ from typing import Any
 from otel_agentcost._data import load
 from otel_agentcost.errors import ConfigError, PriceBookError
 from otel_agentcost.pricing.bill import Bill, BillStatus, LineItem, Source
-from otel_agentcost.pricing.calendar import day_of, minute_of
+from otel_agentcost.pricing.calendar import DAY_NS, day_of, minute_of
 from otel_agentcost.pricing.catalogue import Catalogue
 from otel_agentcost.pricing.fees import NO_CHARGE, FeeBook
 from otel_agentcost.pricing.money import divide_half_even, pico_of
@@ -34,6 +34,7 @@ FORMAT = "agentcost-prices/1"
 _PLANS = 4096
 _MATCHES = 8192
 _COMPONENT = {"tool": "tool", "api": "api", "compute": "compute"}
+_MODEL_KINDS = frozenset({"call", "aggregate"})
 _RANK: dict[BillStatus, int] = {"priced": 0, "free": 0, "estimated": 1, "partial": 2, "unpriced": 3, "invalid": 4}
 _BASE_KEYS = frozenset(
     {"service_tier", "request_service_tier", "speed", "processing", "host", "region", "inference_geo", "data_zone"}
@@ -129,7 +130,16 @@ class PriceBook:
         Never raises: a fault of ours becomes an unpriced bill that names it.
         """
         try:
-            return self._priced(reading, at)
+            usage = reading.usage
+            if (
+                usage is None
+                or reading.reported_cost is not None
+                or reading.parts
+                or reading.status == "invalid"
+                or reading.kind not in _MODEL_KINDS
+            ):
+                return self._priced(reading, at)
+            return self._usage_bill(reading, reading.model, usage, at, "")
         except Exception as fault:
             return unpriced((f"pricing_error:{type(fault).__name__}",))
 
@@ -141,7 +151,7 @@ class PriceBook:
         if reading.status == "invalid":
             return invalid(reading.reason or "invalid_usage")
         kind = reading.kind
-        if kind == "call" or kind == "aggregate":
+        if kind in _MODEL_KINDS:
             bill = self._model_call(reading, at)
         elif kind == "tool":
             bill = self._fees.tool(reading, at)
@@ -209,7 +219,7 @@ class PriceBook:
             reading.request_model,
             key,
             tuple(usage._quantities),
-            at // 86_400_000_000_000,
+            at // DAY_NS,
         )
         if type(plan) is _Clock:
             plan = plan.at(minute_of(at))

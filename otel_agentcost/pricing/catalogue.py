@@ -111,13 +111,12 @@ class Catalogue:
             return self._local(model)
         model = model[:_MAX_NAME].strip().lower()
         names = tuple(_spellings(model))
-        ways = tuple(self._ways(named, at_host, model))
-        for way in ways:
+        for way in self._ways(named, at_host, model):
             entry = self._at(way, names, day, named)
             if entry is not None:
                 return entry
         family = model_family(model)
-        for way in ways:
+        for way in self._ways(named, at_host, model):
             found = self._seller(way.maker).find(family, day)
             if found is not None:
                 return self._entry(way, found, {}, (f"family_of:{found.id}", *_reasons(way, named)))

@@ -25,7 +25,8 @@ class Money:
 
     @property
     def amount(self) -> float:
-        """The double for backends, derived once; `round(amount * 1e12)` gives the integer back below 9 007 units."""
+        """The double for backends, derived once; `round(amount * 1e12)` gives the integer back up to 2 251
+        units (2^51 pico: the quotient and the product are each rounded once to 53 bits)."""
         return self.pico / PICO
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from math import gcd
 from typing import Any, NamedTuple
 
 from otel_agentcost.pricing.bill import Bill, BillStatus, LineItem, Rate, Source, itemised_bill
@@ -245,6 +246,8 @@ def _home(unit: str, rates: Mapping[str, UnitRate]) -> str | None:
         return None
     nearest = len(UNITS[priced[0]].dimensions)
     close = [above for above in priced if len(UNITS[above].dimensions) == nearest]
+    if len(close) == 1:
+        return close[0]
     return max(close, key=lambda above: (Fraction(rates[above].price) / rates[above].per, above))
 
 
@@ -281,8 +284,11 @@ def _line(
 
 
 def _pico(price: str, rate: UnitRate) -> tuple[int, int]:
-    exact = Fraction(price) * PICO * rate.factor / rate.per
-    return exact.numerator, exact.denominator
+    whole, _, decimals = price.partition(".")
+    numerator = int(whole + decimals) * PICO * rate.factor.numerator
+    denominator = 10 ** len(decimals) * rate.per * rate.factor.denominator
+    common = gcd(numerator, denominator)
+    return numerator // common, denominator // common
 
 
 def _graduated(quantity: Quantity, bands: tuple[tuple[int, int, int], ...]) -> int:
