@@ -38,7 +38,7 @@ PRICES = "demo-prices.yaml"
 )
 @shared_options
 def command(console: Console, out: Path) -> int:
-    """Run a small company of agents offline and show what its session cost.
+    """Run a small company of agents offline and show what it cost.
 
     Real openai, anthropic and google-genai clients talk to a local stand-in for their providers, which keeps a bill of
     its own: streams, parallel tools, a sub-agent, cached tokens, web searches, a retried and a failed call, a paid API,
@@ -50,8 +50,7 @@ def command(console: Console, out: Path) -> int:
     \b
     Examples:
       $ agentcost demo
-      $ agentcost demo --json
-      $ agentcost demo --out demo.json
+      $ agentcost demo --json --out demo.json
     """
     _check_installed()
     detail = "default"

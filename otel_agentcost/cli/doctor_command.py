@@ -39,7 +39,7 @@ class Check:
 @click.command("doctor")
 @shared_options
 def command(console: Console) -> int:
-    """Check the set-up: OpenTelemetry, the processor, the HTTP tap, prices, settings, where spans go.
+    """Check the set-up: OpenTelemetry, HTTP tap, prices, settings, export.
 
     Nothing leaves the machine but one connection attempt to the OTLP endpoint, if one is set. The exit code is 1 when
     something will not work.

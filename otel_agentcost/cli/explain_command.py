@@ -31,7 +31,7 @@ RECORDS = ("agentcost-runs", "agentcost-demo")
 @click.argument("inputs", nargs=-1, metavar="[IN...]")
 @shared_options
 def command(console: Console, span: str, inputs: tuple[str, ...]) -> int:
-    """Show how the cost of one span comes about: what was read, quantity x rate, which price and why.
+    """Show the arithmetic of one figure: what was read, quantity x rate, which price.
 
     SPAN is a span id, the beginning of one, or TRACE:SPAN. IN are trace files as for `agentcost replay`; without them
     the newest record of `agentcost run` or `agentcost demo` is used. A span with others below it is explained as the
@@ -40,7 +40,7 @@ def command(console: Console, span: str, inputs: tuple[str, ...]) -> int:
     \b
     Examples:
       $ agentcost explain eee19b7ec3c1b173 trace.json
-      $ agentcost explain eee19b7e trace.json --json
+      $ agentcost explain eee19b7ec3c1b173 trace.json --json
       $ agentcost explain 5b8efff798038103d269b633813fc60c:eee19b7ec3c1b174 trace.json
     """
     book = price_book(load_config(console))
@@ -192,6 +192,12 @@ class Explanation:
             words.append(click.style(f"but the span says {money_text(self.stated, charge.currency)}", fg="red"))
         elif self.stated is not None:
             words.append("as the span says")
+            if self.bill is not None and self.bill.total is None:
+                # The process that priced it saw more than it wrote: a quantity or name without an attribute.
+                words.append("it was priced from evidence that is not among the span's attributes")
+            price_id = self.record.attributes.get("agentcost.price.id")
+            if price_id and (self.bill is None or price_id != self.bill.price_id):
+                words.append(f"its price was {price_id}")
         return "; ".join(words)
 
     def _sum(self) -> list[str]:

@@ -42,7 +42,7 @@ def command(
     context: str | None,
     vectors: str | None,
 ) -> int:
-    """Price one call: quantity x rate for every unit, the exact total, or why there is none.
+    """Price one call: quantity x rate for every unit, and the exact total.
 
     The usage object may be the provider's own, as it stands in the response, or quantities by unit (input_tokens
     includes cache_read_tokens and cache_write_tokens). The exit code is 1 when no cost can be claimed.

@@ -46,7 +46,7 @@ def command(
     machines: bool,
     units: bool,
 ) -> int:
-    """Look a model up in the price book, list it, or show how fresh it is.
+    """Look a model up in the price book, list it, or see how fresh it is.
 
     Without anything: version, age and size of the book. With QUERY: every rate of that model on a day, your own prices
     and discounts included, or the models whose name contains it. The exit code is 1 when nothing is found.

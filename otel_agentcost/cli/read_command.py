@@ -29,7 +29,7 @@ SHOWN_PROBLEMS = 20
 @click.argument("file", metavar="FILE.jsonl[.gz]")
 @shared_options
 def command(console: Console, file: str) -> int:
-    """Read recorded HTTP exchanges: one JSON line each with what the provider counted.
+    """Read recorded HTTP exchanges: one line each with what was consumed.
 
     A line of the input is one exchange: `id`, `method`, `url`, `status`, `response_headers`, `request_body` and
     `response_body` (text, or base64 where `..._body_enc` says so). A line of the output: `id`; `status` (usage,

@@ -35,7 +35,7 @@ from otel_agentcost.ledger.accounting import account
 def command(
     console: Console, inputs: tuple[str, ...], out: str | None, form: Any, reprice: str, everything: bool
 ) -> int:
-    """Account for recorded traces: price every span once and print what each session cost.
+    """Account for recorded traces and print what each session cost.
 
     IN is a file, a directory or - for stdin: OTLP JSON, JSON lines (the Collector's file exporter) or protobuf, Jaeger
     JSON, Tempo JSON, each also as .gz. The exit code is 1 when something could not be read; the rest is accounted for.

@@ -40,7 +40,7 @@ RAISED_AGAIN = ("SIGINT", "SIGTERM", "SIGHUP")
 @click.argument("program", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD...")
 @shared_options
 def command(console: Console, record: Path | None, everything: bool, program: tuple[str, ...]) -> int:
-    """Run a Python program and show what it cost: no code change, no OpenTelemetry set-up.
+    """Run any Python program, unchanged, and show what it cost.
 
     Every process of it that runs Python is instrumented. Spans are kept in a local record, and exported as well where
     OTEL_EXPORTER_OTLP_ENDPOINT is set. Output, input, signals and the exit code are the program's own; the summary goes

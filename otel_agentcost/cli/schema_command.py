@@ -16,7 +16,7 @@ from otel_agentcost.cli.settings import load_config
 @click.option("--check", "checked", type=click.Path(path_type=Path), help="Check a settings file instead.")
 @shared_options
 def command(console: Console, checked: Path | None) -> int:
-    """Print the JSON Schema of agentcost.yaml, for editors and CI; or check a settings file.
+    """Print the JSON Schema of agentcost.yaml, or check a settings file.
 
     A line `# yaml-language-server: $schema=agentcost.schema.json` at the top of agentcost.yaml lets editors complete
     and check it. A file with a mistake is an error (2) that names file, line and key.

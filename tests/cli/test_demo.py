@@ -36,7 +36,7 @@ def run_demo(folder: Path, *arguments: str, **environment: str) -> subprocess.Co
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, Any]]]:
     """One run of the demo: its folder and its JSON."""
     folder = tmp_path_factory.mktemp("demo")
-    result = run_demo(folder, "--json", AGENTCOST_CONFIG="")
+    result = run_demo(folder, "--json", "--out", "demo.json", AGENTCOST_CONFIG="")
     assert result.returncode == 0, result.stdout + result.stderr
     return folder, json.loads(result.stdout)
 
@@ -107,18 +107,6 @@ def test_no_prompt_key_or_query_leaves_in_a_span(demo: tuple[Path, dict[str, Any
         assert secret not in payload
 
 
-def test_text_shows_the_tree_and_the_check(tmp_path: Path) -> None:
-    """For people: the tree, the three figures, the file; somebody's own agentcost.yaml does not disturb it."""
-    (tmp_path / "agentcost.yaml").write_text("discounts:\n  - {model: '*', percent: '50'}\n")
-    result = run_demo(tmp_path, "--out", "demo.json")
-    assert result.returncode == 0
-    assert "market brief" in result.stdout
-    assert "equal to the last pico-dollar" in result.stdout
-    assert "$0.11955" in result.stdout
-    assert (tmp_path / "demo.json").is_file()
-    assert "Traceback" not in result.stderr
-
-
 def test_a_missing_package_is_named(tmp_path: Path) -> None:
     """One line that says what to install."""
     (tmp_path / "anthropic.py").write_text("raise ImportError('not here')\n")
@@ -129,8 +117,8 @@ def test_a_missing_package_is_named(tmp_path: Path) -> None:
     assert result.stderr.count("\n") == 1
 
 
-def test_the_spans_are_sent_where_the_environment_says(tmp_path: Path) -> None:
-    """With OTEL_EXPORTER_OTLP_ENDPOINT set, a Collector gets every span; when nobody answers, that is a finding."""
+def test_people_see_the_tree_and_the_check_and_a_collector_gets_the_spans(tmp_path: Path) -> None:
+    """Text output, the OTLP endpoint of the environment, and somebody's own agentcost.yaml that must not disturb."""
     received: list[tuple[str, bytes]] = []
 
     class Collector(BaseHTTPRequestHandler):
@@ -142,6 +130,7 @@ def test_the_spans_are_sent_where_the_environment_says(tmp_path: Path) -> None:
         def log_message(self, *_: object) -> None:
             pass
 
+    (tmp_path / "agentcost.yaml").write_text("discounts:\n  - {model: '*', percent: '50'}\n")
     server = HTTPServer(("127.0.0.1", 0), Collector)
     with ThreadPoolExecutor(1) as pool:
         pool.submit(server.serve_forever)
@@ -150,7 +139,27 @@ def test_the_spans_are_sent_where_the_environment_says(tmp_path: Path) -> None:
         finally:
             server.shutdown()
             server.server_close()
-    assert result.returncode == 0
+    assert result.returncode == 0, result.stderr
+    assert "market brief" in result.stdout
+    assert "equal to the last pico-dollar" in result.stdout
+    assert "$0.11955" in result.stdout
+    assert "Traceback" not in result.stderr
+    assert (tmp_path / "agentcost-demo" / "trace.json").is_file()
     assert [path for path, _ in received] == ["/v1/traces"]
     assert b"agentcost.session.cost.pico" in received[0][1]
     assert "spans sent to http://127.0.0.1" in result.stderr
+
+
+def test_the_figure_the_demo_offers_to_explain_is_explained(
+    demo: tuple[Path, dict[str, Any]], agentcost: Agentcost
+) -> None:
+    """Spans and prices beside each other are all that `explain` needs."""
+    folder, found = demo
+    paid = next(s for s in found["sessions"][0]["spans"] if s["name"] == "GET")
+    result = agentcost(
+        "explain", paid["span_id"], str(folder / found["file"]), "--config", str(folder / found["prices"])
+    )
+    assert result.exit_code == 0
+    assert "api_requests" in result.stdout
+    assert "x $0.005 (market-data)" in result.stdout
+    assert "charged $0.005; as the span says" in result.stdout
