@@ -65,15 +65,17 @@ def host_matches(pattern: str, host: str) -> bool:
 
 def path_matches(template: str, path: str) -> bool:
     """Match a path with a template: `{x}` is one segment, a final `**` any rest (also none)."""
-    wanted = template.strip("/").split("/")
-    given = path.partition("?")[0].strip("/").split("/")
+    wanted = _segments(template)
+    given = _segments(path.partition("?")[0])
     if wanted and wanted[-1] == "**":
         wanted, given = wanted[:-1], given[: len(wanted) - 1]
-    if wanted == [""]:
-        wanted = []
     return len(wanted) == len(given) and all(
-        w == g or (w[:1] == "{" and w[-1:] == "}" and g != "") for w, g in zip(wanted, given, strict=True)
+        w == g or (w[:1] == "{" and w[-1:] == "}") for w, g in zip(wanted, given, strict=True)
     )
+
+
+def _segments(path: str) -> list[str]:
+    return [segment for segment in path.split("/") if segment]
 
 
 class _Members:
@@ -203,7 +205,7 @@ class FeeBook:
                 reasons.append(f"market_rate:{rule.id}")
         total = sum(item.pico for item in items)
         if not items:
-            return Bill(status="unpriced", total=None, reasons=tuple(reasons), component=component)
+            return Bill(status="unpriced", total=None, reasons=tuple(reasons) or ("no_usage",), component=component)
         first = used[0]
         status = "partial" if missing else "estimated" if reasons else "priced"
         if status == "priced" and all(rule.free for rule in used):
