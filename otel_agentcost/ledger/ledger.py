@@ -27,7 +27,7 @@ class Limits:
     conversations: int = 10_000
     """Conversations whose cost to date is remembered; beyond it the one untouched for longest is forgotten."""
     grace_ns: int = 30 * 10**9
-    """How long a trace is kept for late spans after its last local root ended."""
+    """How long a trace whose root ended before its children, or lives elsewhere, is kept for late spans."""
     max_age_ns: int = 3_600 * 10**9
     """How long a trace whose root never ends is kept after its last span."""
 
@@ -119,19 +119,18 @@ class Ledger:
         to_date = self._to_date(conversation, posting)
         if not posting.local_root:
             return Outcome(posting=posting, conversation=to_date)
-        if ledger.open_roots == 0:
-            trace.written = True
+        trace.written = ledger.open_roots == 0
         if trace.session and ledger.lifetime:
             self._remember_lifetime(trace.session, ledger)
-        if session is not None and session.trace_id != trace_id:
-            return Outcome(posting=posting, conversation=to_date)
-        return Outcome(
-            posting=posting, session=self._session_total(trace, posting, session, entry), conversation=to_date
-        )
+        part_of_other = session is not None and session.trace_id != trace_id
+        total = None if part_of_other else self._session_total(trace, posting, session, entry)
+        if not entry.parent_id and posting.complete and ledger.open_spans == 0:
+            self._free(trace_id)  # nothing can follow; only unfinished traces need the grace
+        return Outcome(posting=posting, session=total, conversation=to_date)
 
     def _session_total(self, trace: _Trace, posting: Posting, session: _Session | None, entry: Entry) -> Rollup | None:
-        if entry.remote_parent:
-            return None  # the root of the trace lives in another process
+        if entry.parent_id:
+            return None  # the root of the trace lives in another process, or was written long ago
         total = Rollup()
         if posting.subtree is not None:
             total.merge(posting.subtree)

@@ -304,7 +304,7 @@ def test_a_forked_child_starts_with_an_empty_ledger() -> None:
     if pid == 0:
         ok = processor.open_traces == 0
         one_trace(tracer)
-        os._exit(0 if ok and processor.open_traces == 1 else 1)
+        os._exit(0 if ok and processor.charged_total.pico == 2 * COST else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     root.end()
 
