@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import click
 
@@ -37,11 +37,11 @@ class Console:
 
     def document(self, value: object) -> None:
         """Write one JSON document to stdout."""
-        click.echo(json.dumps(_plain(value), ensure_ascii=False, indent=2, allow_nan=False))
+        click.echo(json_text(_plain(value), sys.stdout.encoding, indent=2))
 
     def record(self, value: object) -> None:
         """Write one JSON line to stdout."""
-        click.echo(json.dumps(_plain(value), ensure_ascii=False, separators=(", ", ": "), allow_nan=False))
+        click.echo(json_text(_plain(value), sys.stdout.encoding))
 
     def note(self, text: str) -> None:
         """Write one line to stderr."""
@@ -66,6 +66,16 @@ class Console:
                 bar.update(task, completed=done)
 
             yield advance
+
+
+def json_text(value: object, encoding: str | None = "utf-8", **layout: Any) -> str:
+    """Write JSON as readable text; what the encoding cannot carry (also lone surrogates) becomes a \\u escape."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, **layout)
+    try:
+        text.encode(encoding or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(value, ensure_ascii=True, allow_nan=False, **layout)
+    return text
 
 
 def _silent(done: int) -> None:

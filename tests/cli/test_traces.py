@@ -469,3 +469,14 @@ def test_doubles_that_json_does_not_know_are_strings() -> None:
     ]
     assert math.isnan(plain_value({"doubleValue": "NaN"}))  # type: ignore[arg-type]
     assert plain_value({"doubleValue": "-Infinity"}) == -math.inf
+
+
+def test_text_that_is_no_unicode_is_carried_on(tmp_path: Path) -> None:
+    """A lone surrogate, which some JavaScript writes, neither stops the reading nor the writing of JSON."""
+    file = tmp_path / "x.json"
+    file.write_text(json.dumps(payload(otlp_span(name="half \ud83d"))))
+    traces = read(file)
+    write_traces(traces, str(file), "json")
+    assert read(file).records[0].name == "half \ud83d"
+    with pytest.raises(InputError, match="cannot be written as protobuf"):
+        write_traces(traces, str(tmp_path / "x.pb"), "proto")

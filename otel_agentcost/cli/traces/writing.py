@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import os
 import sys
 import tempfile
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+from otel_agentcost.cli.console import json_text
 from otel_agentcost.cli.traces.collection import Traces
 from otel_agentcost.errors import InputError
 
@@ -112,4 +112,4 @@ def _chunks(traces: Traces, form: Format) -> Iterator[bytes]:
 
 
 def _text(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return json_text(value, separators=(",", ":"))
