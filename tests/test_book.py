@@ -204,3 +204,11 @@ def test_seconds_are_exact_decimals() -> None:
 def test_shipped_currency_is_the_dollar() -> None:
     """Bills say their currency; another one is the user's wish."""
     assert BOOK.price(call("gpt-4o", input_tokens=1), at=AT).currency == "USD"
+
+
+def test_members_without_rules_are_false() -> None:
+    """`if not book.priced_hosts` saves reading HTTP spans when nobody has a fee."""
+    empty = PriceBook({"format": FORMAT, "version": "t", "providers": []})
+    assert not empty.priced_hosts
+    assert not empty.priced_tools
+    assert BOOK.priced_hosts

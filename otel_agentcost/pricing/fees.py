@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from functools import lru_cache
@@ -79,12 +79,16 @@ def _segments(path: str) -> list[str]:
 
 
 class _Members:
-    """A bounded, cached `in`: does any rule look at this name?"""
+    """A bounded, cached `in`: does any rule look at this name? False as a whole when there are no rules."""
 
-    __slots__ = ("_test",)
+    __slots__ = ("_any", "_test")
 
-    def __init__(self, test: Callable[[str], bool]) -> None:
+    def __init__(self, test: Callable[[str], bool], *, any_rule: bool) -> None:
         self._test = lru_cache(maxsize=4096)(test)
+        self._any = any_rule
+
+    def __bool__(self) -> bool:
+        return self._any
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self._test(name)
@@ -103,8 +107,12 @@ class FeeBook:
         self._version = version
         self._currency = currency
         self._exchange = exchange
-        self.priced_tools = _Members(lambda name: any(glob_matches(r.tool, name) for r in self._tools))
-        self.priced_hosts = _Members(lambda host: any(host_matches(r.host, host.lower()) for r in self._apis))
+        self.priced_tools = _Members(
+            lambda name: any(glob_matches(r.tool, name) for r in self._tools), any_rule=bool(self._tools)
+        )
+        self.priced_hosts = _Members(
+            lambda host: any(host_matches(r.host, host.lower()) for r in self._apis), any_rule=bool(self._apis)
+        )
         self.attributes = frozenset(rule.counted_by for rule in rules if rule.counted_by)
 
     def tool(self, reading: Reading, at: int) -> Bill:
@@ -178,7 +186,8 @@ class FeeBook:
             missing: list[str] = []
         else:
             missing = [f"no_rate:{unit}" for unit, quantity in usage.items() if quantity and unit not in found]
-        return self._bill(found, usage, day, missing, "compute")
+        bill = self._bill(found, usage, day, missing, "compute")
+        return _guessed(bill, reading.reason or "estimated_usage") if reading.estimated else bill
 
     def _bill(
         self,
@@ -220,6 +229,13 @@ class FeeBook:
             currency=self._currency,
             component=component,
         )
+
+
+def _guessed(bill: Bill, why: str) -> Bill:
+    """Return the bill as an estimate, because the measured quantity was one."""
+    if bill.status not in ("priced", "estimated"):
+        return bill
+    return replace(bill, status="estimated", reasons=(*bill.reasons, why), source="estimated")
 
 
 def _holds(pattern: str, value: str) -> bool:

@@ -186,7 +186,7 @@ class Plan:
         lost = False
         for part, partial, without_home, reason in self._gaps:
             if leaves[part]:
-                reasons = (*reasons, reason)
+                reasons = reasons if reason in reasons else (*reasons, reason)
                 lost = lost or without_home
                 if partial:
                     status = "partial"
@@ -204,8 +204,9 @@ class Plan:
             if kind == "at_least":
                 result[target] = max(result[target], argument) if result[target] else 0
             elif kind == "once":
-                prompts = result[origin] if origin >= 0 else 0
-                result[target] = (prompts or 1) if result[target] else prompts
+                other = result[origin] if origin >= 0 else 0
+                prompts, queries = (result[target], other) if argument else (other, result[target])
+                result[target] = prompts or min(queries, 1)
             elif kind == "block":
                 result[target] = argument * result[origin]
             else:
@@ -349,11 +350,13 @@ def _compile_measures(tariff: Tariff, units: tuple[str, ...]) -> tuple[Any, tupl
         if "at_least" in rule:
             steps += ((unit, "at_least", least, "") for unit, least in rule["at_least"].items() if unit in units)
         elif "once" in rule:
-            unit, prompts = rule["once"], rule["prompts"]
-            if unit in units or prompts in units:
-                steps.append((unit, "once", None, prompts))
-                result = [u for u in result if u != prompts] if prompts in result else result
-                result += [unit] if unit not in result else []
+            pair = (rule["once"], rule["prompts"])
+            if not set(pair).isdisjoint(units):
+                # One of the two is billed, the prompts where they have a price of their own.
+                by_prompt = rule["prompts"] in tariff.rates
+                other, billed = pair if by_prompt else pair[::-1]
+                steps.append((billed, "once", by_prompt, other))
+                result = [u for u in result if u not in pair] + [billed]
         elif "block" in rule:
             if rule["per"] in units and rule["block"] not in units and rule["block"] in tariff.rates:
                 result.append(rule["block"])
@@ -363,7 +366,7 @@ def _compile_measures(tariff: Tariff, units: tuple[str, ...]) -> tuple[Any, tupl
             steps.append((rule["each_call"], "each_call", None, ""))
     if not steps:
         return (), units
-    # `once` reads the number of prompts, which is not billed itself, so it stays at the end without a line.
+    # `once` reads the other number too, which is not billed, so that stays at the end without a line.
     helpers = [origin for _, kind, _, origin in steps if kind == "once" and origin in units and origin not in result]
     slots = [*result, *helpers]
     position = {unit: i for i, unit in enumerate(slots)}

@@ -26,6 +26,7 @@ KNOWN_TIERS = frozenset(
 )
 _TIER_KEYS = frozenset({"processing", "service_tier", "speed"})
 _ORDINARY_SPEEDS = frozenset({"standard", "normal", "default"})
+_ORDINARY_PROCESSING = frozenset({"standard", "online", "sync", "realtime", "default"})
 
 
 def family(unit: str) -> str:
@@ -151,6 +152,8 @@ def settle_tier(context: Mapping[str, str], rules: Mapping[str, Any]) -> tuple[d
     The response decides, the request is a fallback, `auto` never selects (rule 16). Ordinary tiers fall away.
     """
     settled = {k: v for k, v in context.items() if k not in ("service_tier", "request_service_tier", "speed")}
+    if settled.get("processing", "").lower() in _ORDINARY_PROCESSING:
+        del settled["processing"]
     reasons: list[str] = []
     ordinary = STANDARD_TIERS.union(rules.get("tiers", {}).get("standard", ()))
     tier = context.get("service_tier", "").lower()
