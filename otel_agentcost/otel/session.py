@@ -399,9 +399,17 @@ def _charged(what: Mapping[str, Any]) -> Reading:
         operation="charge",
         provider=what.get("provider"),
         model=what.get("model"),
-        tool=what.get("reason") if kind == "tool" else what.get("provider") if kind == "api" else None,
+        tool=_payee(kind, what),
     )
     return reading if amount is None else _stated(reading, _money("amount", amount, what.get("currency", "USD")))
+
+
+def _payee(kind: Kind, what: Mapping[str, Any]) -> str | None:
+    """Name what a tool or API charge was for, as totals and metrics will list it."""
+    if kind not in ("tool", "api"):
+        return None
+    order = ("reason", "provider") if kind == "tool" else ("provider", "reason")
+    return next((what[key] for key in order if what.get(key)), None)
 
 
 def _stated(reading: Reading, money: Money) -> Reading:
