@@ -201,6 +201,21 @@ def test_seconds_are_exact_decimals() -> None:
     assert BOOK.price(reading, at=AT).total == 1_124_444
 
 
+def test_money_by_detail_and_component() -> None:
+    """What `detail: full` shows adds up to the total, as do the rollup buckets."""
+    usage = Usage(input_tokens=1000, cache_read_tokens=400, output_tokens=10, web_searches=1)
+    bill = BOOK.price(Reading(kind="call", provider="openai", model="gpt-4o", usage=usage), at=AT)
+    assert bill.by_detail() == {
+        "input": 1_500_000_000,
+        "cache_read": 500_000_000,
+        "output": 100_000_000,
+        "tool": 10_000_000_000,
+    }
+    assert bill.by_component() == {"llm": 2_100_000_000, "tool": 10_000_000_000}
+    assert bill.text == "0.0121"
+    assert BOOK.price(call("nobody", input_tokens=1), at=AT).by_component() == {}
+
+
 def test_shipped_currency_is_the_dollar() -> None:
     """Bills say their currency; another one is the user's wish."""
     assert BOOK.price(call("gpt-4o", input_tokens=1), at=AT).currency == "USD"

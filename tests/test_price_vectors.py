@@ -160,3 +160,11 @@ def test_time_is_read_to_the_nanosecond_in_utc() -> None:
     """An offset counts, its absence is UTC."""
     assert nanoseconds("2025-06-10T01:00:00+02:00") == nanoseconds("2025-06-09T23:00:00")
     assert nanoseconds("1970-01-01T00:00:00.000001Z") == 1000
+
+
+def test_dialect_nobody_reads_is_said() -> None:
+    """Then the quantities are those the vector gives exclusively, and the result says so."""
+    strange = {"usage_dialect": "martian.v9", "usage": {"blips": 5}}
+    result = price_vector(vector(**strange))
+    assert result["pico"] == 7000000000
+    assert result["note"] == "nobody reads martian.v9: usage taken from normalized_leaf_quantities"
