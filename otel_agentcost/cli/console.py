@@ -133,6 +133,11 @@ def count_text(number: int | Decimal) -> str:
     return f"{number.normalize():,f}"
 
 
+def plural(number: int, noun: str) -> str:
+    """Write a number with its noun: `1 span`, `2,000 spans`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def table(
     rows: Sequence[Sequence[str]], *, head: Sequence[str] = (), right: Sequence[int] = (), gap: str = "  "
 ) -> list[str]:

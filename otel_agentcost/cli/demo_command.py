@@ -11,7 +11,7 @@ import click
 
 from otel_agentcost.cli import tree
 from otel_agentcost.cli.app import FINDINGS, OK, shared_options
-from otel_agentcost.cli.console import Console, count_text, money_text, table
+from otel_agentcost.cli.console import Console, money_text, plural, table
 from otel_agentcost.errors import InputError
 from otel_agentcost.pricing.money import decimal_text
 
@@ -122,12 +122,12 @@ def command(console: Console, out: Path) -> int:
         for line in table(rows, right=(1,)):
             console.line(line)
         console.line()
-        console.line(f"{count_text(len(performance.spans))} spans in {took:.1f} s, written to {out}")
+        console.line(f"{plural(len(performance.spans), 'span')} in {took:.1f} s, written to {out}")
         dearest = max(traces.records, key=lambda r: tree.own_pico(r.attributes) or 0)
         console.line(f"one figure explained: agentcost explain {dearest.span_id} {out} --config {prices}")
     if exported is not None:
         how = "sent to" if exported else "could not be sent to"
-        console.note(f"{count_text(len(performance.spans))} spans {how} {stage.endpoint()}")
+        console.note(f"{plural(len(performance.spans), 'span')} {how} {stage.endpoint()}")
     return OK if equal and exported is not False else FINDINGS
 
 

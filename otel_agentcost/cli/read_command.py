@@ -16,7 +16,7 @@ from typing import IO, cast
 import click
 
 from otel_agentcost.cli.app import FINDINGS, OK, shared_options
-from otel_agentcost.cli.console import Console, count_text
+from otel_agentcost.cli.console import Console, count_text, plural
 from otel_agentcost.errors import InputError
 from otel_agentcost.usage.exchange import read_exchange
 from otel_agentcost.usage.reading import Part, Reading
@@ -106,7 +106,8 @@ def _summary(console: Console, counts: Counter[str]) -> None:
         console.note(f"agentcost: {count_text(counts[_BAD] - SHOWN_PROBLEMS)} more bad lines")
     read = sum(n for status, n in counts.items() if status != _BAD)
     by_status = ", ".join(f"{count_text(n)} {status}" for status, n in counts.most_common() if status != _BAD)
-    console.note(f"{count_text(read)} exchanges" + (f": {by_status}" if read else "") + f"; {counts[_BAD]} bad lines")
+    told = f": {by_status}" if read else ""
+    console.note(f"{plural(read, 'exchange')}{told}; {plural(counts[_BAD], 'bad line')}")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import click
 
 from otel_agentcost.cli import tree
 from otel_agentcost.cli.app import FINDINGS, OK, shared_options
-from otel_agentcost.cli.console import Console, money_text
+from otel_agentcost.cli.console import Console, plural
 from otel_agentcost.cli.settings import load_config, price_book
 from otel_agentcost.cli.traces import Traces, format_of, read_traces, write_traces
 from otel_agentcost.ledger.accounting import account
@@ -72,7 +72,7 @@ def _print(console: Console, sessions: list[tree.Session], traces: Traces, *, ev
     for problem in traces.problems:
         console.note(f"agentcost: {problem}")
     if traces.duplicates:
-        console.note(f"agentcost: {traces.duplicates} spans came more than once and were counted once")
+        console.note(f"agentcost: {plural(traces.duplicates, 'span')} came more than once, counted once")
     if not traces.spans:
         console.note("agentcost: no spans in the input")
     if quiet:
@@ -92,9 +92,5 @@ def _print(console: Console, sessions: list[tree.Session], traces: Traces, *, ev
         for line in tree.lines(session, everything=everything):
             console.line(line)
     if len(sessions) > 1:
-        totals: dict[str, int] = {}
-        for session in sessions:
-            totals[session.currency] = totals.get(session.currency, 0) + session.total.pico
-        amounts = " + ".join(money_text(pico, currency) for currency, pico in totals.items())
         console.line()
-        console.line(f"{amounts}  in {len(sessions)} sessions")
+        console.line(tree.total_line(sessions))

@@ -155,6 +155,8 @@ def _summary(console: Console, directory: Path, before: dict[Path, int], *, ever
         console.note("")
         for line in tree.lines(session, everything=everything):
             console.note(line)
+    if len(sessions) > 1:
+        console.note(f"\n{tree.total_line(sessions)}")
     if sessions:
         console.note(f"\nrecorded in {directory}; figures: agentcost explain SPAN {directory}")
     else:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import click
 
-from otel_agentcost.cli.console import count_text, money_text, table
+from otel_agentcost.cli.console import count_text, money_text, plural, table
 from otel_agentcost.ledger.accounting import SpanRecord
 from otel_agentcost.pricing.money import PICO, decimal_text
 from otel_agentcost.usage.dialects import read_http_client, read_labels, read_span
@@ -19,6 +19,9 @@ from otel_agentcost.usage.reading import Reading
 
 NAME_WIDTH = 52
 """Longer names are cut, so that a table fits a terminal; fixed, so that output does not depend on the terminal."""
+
+SHORT_ID = 8
+"""Hex digits of a span id that are shown; enough for `agentcost explain` to find the span."""
 
 _UNCOUNTED = ("mirror", "aggregate", "remainder", "correction")
 """Statuses of spans that stand for no request of their own."""
@@ -277,13 +280,14 @@ def lines(session: Session, *, everything: bool = False) -> list[str]:
                     money_text(node.total.pico, session.currency) if node.children else "",
                     node.total.tokens,
                     node.total.calls,
+                    node.record.span_id[:SHORT_ID],
                     "" if not node.status or own == "mirror" else click.style(node.status, fg="yellow"),
                 )
             )
-    head = ("", "own", "subtree", "tokens in / out", "calls", "")
+    head = ("", "own", "subtree", "tokens in / out", "calls", "span", "")
     text = [heading(session), *table(rows, head=head, right=(1, 2, 3))]
     if hidden:
-        text.append(click.style(f"({hidden} spans without cost not shown)", dim=True))
+        text.append(click.style(f"({plural(hidden, 'span')} without cost not shown)", dim=True))
     if not session.agrees:
         stated = session.root.record.attributes["agentcost.session.cost.pico"]
         text.append(
@@ -294,6 +298,15 @@ def lines(session: Session, *, everything: bool = False) -> list[str]:
             )
         )
     return text
+
+
+def total_line(several: Sequence[Session]) -> str:
+    """One line: what several sessions cost together, by currency."""
+    totals: dict[str, int] = {}
+    for session in several:
+        totals[session.currency] = totals.get(session.currency, 0) + session.total.pico
+    amounts = " + ".join(money_text(pico, currency) for currency, pico in totals.items())
+    return f"{amounts}  in {plural(len(several), 'session')}"
 
 
 def heading(session: Session) -> str:

@@ -27,7 +27,7 @@ def test_a_line_tells_inclusive_usage_and_exclusive_items(agentcost: Agentcost, 
     assert line["usage"]["cache_read_tokens"] == 400
     units = line["items"][0]["units"]
     assert (units["input_tokens"], units["cache_read_tokens"], units["output_tokens"]) == (600, 400, 500)
-    assert result.stderr == "1 exchanges: 1 usage; 0 bad lines\n"
+    assert result.stderr == "1 exchange: 1 usage; 0 bad lines\n"
 
 
 @pytest.mark.parametrize("form", ["gzip", "stdin", "stdin-gzip", "base64"])

@@ -31,10 +31,10 @@ def test_sessions_are_printed_as_a_tree(agentcost: Agentcost, trace_file: Path) 
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     assert lines[0].startswith(f"$0.0135 run trace {TRACE}")
     assert lines[1:] == [
-        "own subtree tokens in / out calls",
-        "run $0.0135 3,000 / 600 2 llm",
-        "├─ chat gpt-4o $0.0075 1,000 / 500 1 llm",
-        "└─ chat gpt-4o $0.006 2,000 / 100 1 llm",
+        "own subtree tokens in / out calls span",
+        "run $0.0135 3,000 / 600 2 llm eee19b7e",
+        "├─ chat gpt-4o $0.0075 1,000 / 500 1 llm eee19b7e",
+        "└─ chat gpt-4o $0.006 2,000 / 100 1 llm eee19b7e",
     ]
 
 
@@ -215,7 +215,7 @@ def test_spans_without_cost_are_hidden_and_counted(agentcost: Agentcost, tmp_pat
     )
     shown = agentcost("replay", "x.json").stdout
     assert "SELECT" not in shown
-    assert "(1 spans without cost not shown)" in shown
+    assert "(1 span without cost not shown)" in shown
     assert "SELECT" in agentcost("replay", "x.json", "--all").stdout
 
 

@@ -68,6 +68,7 @@ def test_a_program_is_priced_without_a_change(app: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines() == ["1000", "1000", "billed 15000000000"]
     assert result.stderr.count("$0.0075") >= 2
+    assert "$0.015  in 2 sessions" in result.stderr
     assert "recorded in agentcost-runs" in result.stderr
     traces = recorded(Path("agentcost-runs"))
     amounts = [r.attributes["agentcost.cost.amount"] for r in traces.records if "agentcost.cost.amount" in r.attributes]
@@ -94,7 +95,7 @@ def test_the_record_can_be_named_and_holds_the_next_run_too(tmp_path: Path) -> N
     for _ in range(2):
         result = agentcost_run("--record", "runs/today", "--", "python", "-m", "my_agent", "--fast")
         assert result.returncode == 0, result.stderr
-        assert result.stderr.count("chat gpt-4o") == 2
+        assert result.stderr.count("$0.0075  chat gpt-4o") == 2
     assert len([r for r in recorded(Path("runs/today")).records if r.name == "chat gpt-4o"]) == 4
 
 

@@ -297,7 +297,7 @@ def test_a_truncated_document_keeps_its_whole_spans_and_names_the_byte(tmp_path:
     assert str(tmp_path / "t.json") in problem
     assert "cut off" in problem
     assert f"line {cut.count(chr(10)) + 1}, column" in problem
-    assert "kept 1 whole spans" in problem
+    assert "kept 1 whole span before it" in problem
 
 
 def test_a_broken_line_costs_only_itself(tmp_path: Path) -> None:
@@ -322,7 +322,7 @@ def test_truncated_protobuf_keeps_its_whole_spans(prefix: str, tmp_path: Path) -
     traces, problem = problem_of(tmp_path / "t.pb", data[:-20])
     assert [r.name for r in traces.records] == ["run"]
     assert f"byte {len(data) - 20}" in problem
-    assert "kept 1 whole spans" in problem
+    assert "kept 1 whole span before it" in problem
 
 
 def test_truncated_gzip_keeps_what_was_unpacked(tmp_path: Path) -> None:

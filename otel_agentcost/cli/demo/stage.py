@@ -8,10 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
-from urllib.parse import urlsplit
 
 from opentelemetry import trace
-from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
@@ -19,9 +17,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from otel_agentcost.cli.demo.company import GPU_SECONDS as GPU_SECONDS
 from otel_agentcost.cli.demo.company import Company
-from otel_agentcost.otel import config_file, http
-from otel_agentcost.otel.config import Config
-from otel_agentcost.otel.processor import AgentCostSpanProcessor
+from otel_agentcost.otel import config_file
+from otel_agentcost.otel.config import Capture, Config
+from otel_agentcost.otel.install import install
+from otel_agentcost.otel.run import protocol
 from otel_agentcost.pricing.money import PICO
 from otel_agentcost.pricing.overrides import Overrides
 from otel_agentcost.testing import BilledCall, Fee, ProviderEmulator
@@ -82,22 +81,18 @@ def perform(detail: str = "default") -> Performance:
 
 @contextmanager
 def _observed(detail: str) -> Iterator[InMemorySpanExporter]:
+    """Do what a service does: an exporter, and one line for us."""
     overrides = Overrides.from_mapping(config_file.parse(SETTINGS, "the demo's settings").content)
-    config = Config(detail=detail, overrides=overrides)  # type: ignore[arg-type]
+    config = Config(detail=detail, overrides=overrides, capture=Capture(http_spans=True))  # type: ignore[arg-type]
     exporter = InMemorySpanExporter()
     provider = TracerProvider(resource=Resource.create({"service.name": "market-briefs"}), shutdown_on_exit=False)
-    provider.add_span_processor(AgentCostSpanProcessor(config))
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
-    instrumentor = HTTPXClientInstrumentor()
-    instrumentor.instrument(tracer_provider=provider)
-    http.install(provider, config)
+    installation = install(provider, config=config)
     try:
         yield exporter
     finally:
-        http.flush()
-        http.uninstall()
-        instrumentor.uninstrument()
+        installation.shutdown()
         provider.shutdown()
 
 
@@ -116,13 +111,8 @@ def export(spans: Sequence[ReadableSpan]) -> bool:
 
 
 def _exporter() -> SpanExporter:
-    protocol = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
-    if protocol is None:
-        # Without a word about it, the port tells: 4317 is OTLP's own for gRPC.
-        parts = urlsplit(endpoint() if "//" in endpoint() else f"//{endpoint()}")
-        protocol = "grpc" if parts.port == 4317 else "http/protobuf"
     made: Any
-    if protocol == "grpc":
+    if protocol("traces") == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as Grpc
 
         made = Grpc()

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from otel_agentcost.cli.console import Console
+from otel_agentcost.cli.console import Console, plural
 from otel_agentcost.cli.traces import jaeger
 from otel_agentcost.cli.traces.collection import Object, Problem, Traces
 from otel_agentcost.cli.traces.salvage import whole_spans
@@ -128,7 +128,7 @@ def _protobuf(traces: Traces, data: bytes, file: str) -> None:
             traces.add(cut.rest, file=file, where=f"byte {cut.offset}")
         saved = len(traces.spans) - before
         what = str(cut) if traces.spans else f"{cut}; expected {_KNOWN}"
-        note = f"; kept {saved} whole spans of it" if saved else ""
+        note = f"; kept {plural(saved, 'whole span')} before it" if saved else ""
         traces.problems.append(Problem(file=file, where=f"byte {cut.offset}", what=what + note))
 
 
@@ -244,7 +244,7 @@ def _broken(traces: Traces, text: str, error: Exception, file: str, where: str, 
         document, count = saved
         try:
             _take(traces, _parse(document), file, where)
-            what += f"; kept {count} whole spans before it"
+            what += f"; kept {plural(count, 'whole span')} before it"
         except ValueError:
             pass
     traces.problems.append(Problem(file=file, where=where, what=what))
