@@ -46,6 +46,7 @@ from otel_agentcost.usage.streams import (
     lines_backwards,
     stream_format,
 )
+from otel_agentcost.usage.text_size import TextSize, answer_characters
 
 MAX_BODY = 16 * 1024 * 1024
 """A JSON answer larger than this is not read (`body_too_large`), except where its ends are enough."""
@@ -53,6 +54,8 @@ FOLD = 4
 """Chunks are settled so many at a time."""
 MERGED = 3
 """So many of the last events with usage are laid over each other where a provider spreads it."""
+FRAMING = 8
+"""Bytes around the payload of an event: `data: ` and a blank line."""
 HELD_ENCODED = 1024 * 1024
 """So much of an encoded stream is held back before decoding starts while it passes."""
 
@@ -168,6 +171,28 @@ class Meter:
             return self._close(complete)
         except Exception as error:  # telemetry must not fail the application; the reason says what happened
             return self._none("no_usage", f"reader_error:{type(error).__name__}")
+
+    def text_size(self) -> TextSize | None:
+        """Return about how much text a stream carried, after `close`; None where that is unknown.
+
+        Exact for a stream that is kept whole; of a longer one the share of text in its two ends is taken for all.
+        """
+        keeper = self._keeper
+        if not isinstance(keeper, Tail):
+            return None
+        split = events if self._mode == "events" else lines
+        whole = keeper.head + b"\n\n" + keeper.tail if keeper.trimmed else keeper.tail
+        shown = pieces = taken = 0
+        for payload in split(whole):
+            event = json_object(payload)
+            if event is not None:
+                characters = answer_characters(event)
+                shown += characters
+                pieces += characters > 0
+                taken += len(payload) + FRAMING
+        if keeper.trimmed and taken:
+            return TextSize(shown * keeper.size // taken, pieces * keeper.size // taken)
+        return TextSize(shown, pieces)
 
     def _close(self, complete: bool) -> Reading:
         self._fold()

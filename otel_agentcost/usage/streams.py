@@ -66,7 +66,7 @@ class Tail:
 
     __slots__ = (
         "_breaks", "_current", "_current_size", "_head_open", "_lines", "_marked", "_marked_size", "_marking",
-        "_marks", "_previous", "_rest", "head", "overflow", "trimmed",
+        "_marks", "_previous", "_rest", "head", "overflow", "size", "trimmed",
     )  # fmt: skip
 
     def __init__(self, *, lines: bool = False, marks: tuple[bytes, ...] = ()) -> None:
@@ -84,6 +84,8 @@ class Tail:
         self._marked: list[bytes] = []
         self._marked_size = 0
         self._marking = False
+        self.size = 0
+        """Bytes of the whole stream so far, also those that were let go."""
         self.trimmed = False
         """Bytes between head and tail were let go."""
         self.overflow = False
@@ -104,6 +106,7 @@ class Tail:
             self._mark(block)
         self._current.append(block)
         self._current_size += len(block)
+        self.size += len(block)
         end = b"\n" if self._lines else b"\n\n"
         last = block.rfind(end)
         if last < 0 and not self._lines:

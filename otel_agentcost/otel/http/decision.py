@@ -17,6 +17,7 @@ from opentelemetry.trace import Span, SpanKind, TracerProvider
 
 from otel_agentcost.otel.health import count, guard
 from otel_agentcost.otel.http.asking import MAX_REFUSED, asking, worth_asking
+from otel_agentcost.otel.http.estimate import Ratios
 from otel_agentcost.otel.http.exchange import Exchange, name_of
 from otel_agentcost.usage.apis import tables
 from otel_agentcost.usage.exchange import Call, recognise
@@ -99,7 +100,7 @@ class Tap:
     def __init__(self, tracer_provider: TracerProvider | None = None, capture: Capture | None = None) -> None:
         self.include_usage = capture is None or capture.include_usage
         self._refused: set[tuple[str, str | None]] = set()
-        self.estimate = capture is None or capture.estimate_streams
+        self.ratios = Ratios() if capture is None or capture.estimate_streams else None
         self._tracer = trace.get_tracer(SCOPE, tracer_provider=tracer_provider)
 
     def might_be_call(self, url: str) -> bool:
@@ -124,6 +125,8 @@ class Tap:
             if call is None:
                 return None
             exchange = self._begin(call, context)
+            if exchange is not None and self.ratios is not None:
+                exchange.body, exchange.ratios = body, self.ratios
             if exchange is not None and changeable and body and self._asks(call):
                 exchange.asking = asking(body)
             return exchange

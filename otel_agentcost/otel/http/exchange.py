@@ -16,9 +16,11 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_
 
 from otel_agentcost.otel import evidence
 from otel_agentcost.otel.health import guard, report
+from otel_agentcost.otel.http.estimate import SILENT, Ratios, estimated, learn
 from otel_agentcost.otel.http.orphans import ORPHANAGE
 from otel_agentcost.usage.exchange import Call, Meter
 from otel_agentcost.usage.reading import Reading
+from otel_agentcost.usage.text_size import request_characters
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -60,9 +62,11 @@ class Exchange:
         "_start",
         "_tracer",
         "asking",
+        "body",
         "call",
         "context",
         "feed",
+        "ratios",
     )
 
     def __init__(
@@ -80,6 +84,10 @@ class Exchange:
         """Current while the request is sent, so that HTTP spans become children and inner taps stand back."""
         self.feed: Callable[[bytes], object] = ignore
         """Give each chunk of the raw body to this, as it passes."""
+        self.body: bytes | None = None
+        """The request as the application made it; kept where an estimate may need it."""
+        self.ratios: Ratios | None = None
+        """What is known about the length of tokens; None: nothing is estimated."""
         self.asking: bytes | None = None
         """The body to send instead, which asks for usage; None: send what the application made."""
         self._tracer = tracer
@@ -132,9 +140,26 @@ class Exchange:
             ORPHANAGE.forget(self)
             meter, self._meter = self._meter, None
             if meter is not None:
-                self._deliver(meter.close(complete))
+                reading = meter.close(complete)
+                if self.ratios is not None and self.body:
+                    reading = self._estimated(reading, meter)
+                self._deliver(reading)
             else:
                 self._deliver(self._without_response("dropped"))
+
+    def _estimated(self, reading: Reading, meter: Meter) -> Reading:
+        """Let this call teach the length of tokens, or estimate it by what others taught."""
+        ratios, body = self.ratios, self.body
+        if ratios is None or not body:
+            return reading
+        with guard("tap.estimate"):
+            if reading.status == "usage" and not reading.estimated:
+                model = reading.request_model or ""
+                if ratios.wants(model, "input") or (self.call.streaming and ratios.wants(model, "output")):
+                    learn(reading, ratios, body=body, written=meter.text_size())
+            elif reading.reason in SILENT or reading.reason == "cut_stream":
+                return estimated(reading, ratios, asked=request_characters(body), written=meter.text_size())
+        return reading
 
     def fail(self, error: BaseException) -> None:
         """Sending or reading failed: hand over what was seen, and name the error's type, never its text."""
