@@ -54,6 +54,10 @@ class VectorBook:
         total = sum(item.pico for item in items)
         return Bill(status="priced", total=total, items=items, source="book", price_id=f"vector/{family}")
 
+    @property
+    def fee_attributes(self) -> frozenset[str]:
+        return frozenset()
+
     def context_window(self, provider: str | None, model: str) -> int | None:
         return None
 

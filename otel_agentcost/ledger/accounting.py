@@ -32,6 +32,10 @@ class Book(Protocol):
     def price(self, reading: Reading, *, at: int) -> Bill | None:
         """Price one reading at a time (unix ns); None: nobody charges for it."""
 
+    @property
+    def fee_attributes(self) -> frozenset[str]:
+        """Attributes that count what a fee is asked for."""
+
     def context_window(self, provider: str | None, model: str) -> int | None:
         """Tokens a model can hold, where known."""
 
@@ -98,7 +102,7 @@ def entry_of(span: SpanRecord, book: Book, *, reprice: str = "missing") -> Entry
         failed=span.failed,
     )
     if reading is None and span.kind == "client":
-        reading = read_http_client(span.attributes)
+        reading = paid_request(span.attributes, book.fee_attributes)
     stated = read_stated(span.attributes) if reprice != "always" else None
     bill: Bill | None = None
     if stated is not None and stated.pico is not None and _is_own_money(stated):
@@ -121,6 +125,21 @@ def entry_of(span: SpanRecord, book: Book, *, reprice: str = "missing") -> Entry
         agent=(reading.agent or "") if reading is not None else "",
         window=window_share(reading, book) if reading is not None else 0.0,
     )
+
+
+def paid_request(attributes: Mapping[str, object], counted: frozenset[str]) -> Reading | None:
+    """Read an HTTP client span as a request that may have a fee, with the attributes that fees count by."""
+    reading = read_http_client(attributes)
+    if reading is None or not counted:
+        return reading
+    found: dict[str, str] = {}
+    for name in counted:
+        value = attributes.get(name)
+        if isinstance(value, (list, tuple)) and value:  # a captured header is a list of its values
+            value = value[0]
+        if isinstance(value, (str, int, float)):
+            found[name] = str(value)
+    return replace(reading, context={**reading.context, **found}) if found else reading
 
 
 def _is_silent_aggregate(reading: Reading) -> bool:

@@ -22,7 +22,7 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanKind, StatusCode
 
-from otel_agentcost.ledger.accounting import window_share
+from otel_agentcost.ledger.accounting import paid_request, window_share
 from otel_agentcost.ledger.annotate import charge_attributes, rollup_attributes
 from otel_agentcost.ledger.attempts import combined, strongest
 from otel_agentcost.ledger.entry import Entry
@@ -36,7 +36,7 @@ from otel_agentcost.otel.writing import Written, derived, stored, write
 from otel_agentcost.pricing.bill import Bill
 from otel_agentcost.pricing.book import NO_CHARGE, PriceBook
 from otel_agentcost.pricing.money import PICO, Money
-from otel_agentcost.usage.dialects import read_http_client, read_labels, read_span
+from otel_agentcost.usage.dialects import read_labels, read_span
 from otel_agentcost.usage.reading import Reading
 
 HAS_ENDING_HOOK = hasattr(SpanProcessor, "_on_ending")
@@ -309,7 +309,7 @@ class AgentCostSpanProcessor(SpanProcessor):
             return None
         if not self.book.priced_hosts:
             return None
-        reading = read_http_client(held)
+        reading = paid_request(held, self.book.fee_attributes)
         if reading is None or reading.tool not in self.book.priced_hosts:
             return None
         return reading

@@ -263,7 +263,8 @@ def test_an_error_of_ours_reaches_a_counter_and_never_the_application(monkeypatc
     monkeypatch.setenv("AGENTCOST_RAISE", "0")
 
     class BrokenBook:
-        priced_hosts = frozenset()
+        priced_hosts: frozenset[str] = frozenset()
+        fee_attributes: frozenset[str] = frozenset()
 
         def price(self, reading: Any, *, at: int) -> Any:
             raise RuntimeError("broken")
