@@ -269,16 +269,18 @@ def test_the_name_in_the_answer_can_be_dictated(emulator: ProviderEmulator) -> N
     assert emulator.total_pico > 0
 
 
-def test_reset_forgets_everything(emulator: ProviderEmulator) -> None:
-    """Bills, scripts, stored answers, caches and numbers start anew."""
+def test_reset_forgets_everything_but_the_ids(emulator: ProviderEmulator) -> None:
+    """Bills, scripts and caches start anew; no id is given twice."""
     long = chat("x" * 6_000)
-    first = post(emulator, CHAT, long)
+    _, first, _ = post(emulator, CHAT, long)
     emulator.script([Reply(text="never")])
     emulator.reset()
 
     assert (emulator.billed, emulator.requests) == ([], [])
-    assert post(emulator, CHAT, long) == first
-    assert first[1]["usage"]["prompt_tokens_details"]["cached_tokens"] == 0
+    _, again, _ = post(emulator, CHAT, long)
+    assert again["usage"] == first["usage"]
+    assert again["usage"]["prompt_tokens_details"]["cached_tokens"] == 0
+    assert again["id"] != first["id"]
 
 
 def test_requests_are_kept_as_they_came(emulator: ProviderEmulator) -> None:

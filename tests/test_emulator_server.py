@@ -136,7 +136,7 @@ def test_an_emulator_can_encode_everything() -> None:
 
 
 def test_a_fault_of_the_emulator_is_told_not_hidden(
-    emulator: ProviderEmulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    emulator: ProviderEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bug answers 500 with its traceback, so that nobody looks for it in the SDK."""
     monkeypatch.setattr(emulator._providers, "desk", None)

@@ -6,8 +6,7 @@ Every way sends the same long system prompt (so that a second call hits the prov
 from __future__ import annotations
 
 import asyncio
-import importlib
-import sys
+import importlib.util
 import warnings
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -40,15 +39,12 @@ class Way:
     provider: str
     run: Callable[[str, str], Seen]
     """Call it: (address of the emulator, user text) -> usage the SDK showed."""
-    since: tuple[int, int] = (3, 10)
-    """The oldest Python this version of the SDK can be installed on."""
-    note: str = ""
 
 
 WAYS: list[Way] = []
 
 
-def way(name: str, package: str, provider: str, *, since: tuple[int, int] = (3, 10), note: str = "") -> Any:
+def way(name: str, package: str, provider: str) -> Any:
     """Register a sync or async function as a way."""
 
     def register(function: Callable[[str, str], Any]) -> Callable[[str, str], Any]:
@@ -64,26 +60,28 @@ def way(name: str, package: str, provider: str, *, since: tuple[int, int] = (3, 
                     return asyncio.run(main())
                 return result
 
-        WAYS.append(Way(name, package, provider, run, since, note))
+        WAYS.append(Way(name, package, provider, run))
         return function
 
     return register
 
 
-def absent(way: Way) -> str:
-    """Say why a way cannot run here, or nothing when it can."""
-    if sys.version_info[:2] < way.since:
-        return f"{way.package} {way.note or 'does not support this Python'}"
+def importable(package: str) -> bool:
+    """Tell whether a package is installed, without importing it."""
     try:
-        importlib.import_module(way.package)
-    except ImportError:
-        return f"{way.package} is not installed"
-    return ""
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # not even its parent
+        return False
 
 
 def available() -> list[Way]:
     """The ways that can run here."""
-    return [way for way in WAYS if not absent(way)]
+    return [way for way in WAYS if importable(way.package)]
+
+
+def absent() -> list[str]:
+    """The SDKs that are not installed here, so that nobody takes a short run for a whole one."""
+    return sorted({way.package for way in WAYS if not importable(way.package)})
 
 
 def _chat(text: str) -> list[dict[str, str]]:

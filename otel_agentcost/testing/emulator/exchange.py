@@ -64,13 +64,12 @@ class Providers:
         self.model = Model(cache_minimum=self.cache_minimum)
 
     def reset(self) -> None:
-        """Forget everything: bills, caches, script, counters."""
+        """Forget bills, caches, scripts and attempts; ids go on, as no provider ever gives one twice."""
         with self.lock:
             self.script.clear()
             self.requests.clear()
             self.stored.clear()
             self.attempts.clear()
-            self.serial = 0
             self.model = Model(cache_minimum=self.cache_minimum)
         self.till.clear()
 

@@ -105,7 +105,7 @@ class ProviderEmulator:
             self._providers.script += [(reply, model) for reply in replies]
 
     def reset(self) -> None:
-        """Forget bills, caches, scripts and counters; ids start anew."""
+        """Forget bills, caches, scripts and requests; ids go on, as no provider ever gives one twice."""
         self._providers.reset()
 
     def respond(
