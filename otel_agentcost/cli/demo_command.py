@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 import time
 from pathlib import Path
@@ -136,8 +136,10 @@ def _check_installed() -> None:
     missing = []
     for module, package in NEEDED.items():
         try:
-            importlib.import_module(module)
-        except ImportError:
+            found = importlib.util.find_spec(module) is not None
+        except ModuleNotFoundError:  # a namespace around it is missing: google of google.genai
+            found = False
+        if not found:
             missing.append(package)
     if missing:
         raise InputError(f"the demo needs {', '.join(missing)}: pip install 'otel-agentcost[demo]'")

@@ -179,17 +179,41 @@ _CALL: dict[str, str | int] = {
 
 
 def _http_tap(console: Console) -> Iterator[Check]:
-    """Say which HTTP libraries are here and followed, and which instrumentations stand beside us."""
-    from otel_agentcost.otel.http import ADAPTERS
+    """Follow the HTTP libraries that are here, for a moment, and say which could not be; name who stands beside us."""
+    import importlib
 
-    here = [f"{name} {_installed(name)}" for name in ADAPTERS if _installed(name)]
-    if here:
-        yield Check(name="http tap", verdict="ok", found=f"follows {', '.join(here)}")
+    from otel_agentcost.otel import health, http
+
+    present = []
+    before = health.snapshot()
+    http.install()
+    try:
+        for module in http.ADAPTERS:
+            try:
+                importlib.import_module(module)
+            except ImportError:
+                continue
+            package = module.partition(".")[0]
+            present.append(f"{package} {_installed(package)}".strip())
+    finally:
+        http.uninstall()
+    failed = [
+        key for key, count in health.snapshot().items() if key.startswith("unpatched{") and count > before.get(key, 0)
+    ]
+    if failed:
+        yield Check(
+            name="http tap",
+            verdict="warn",
+            found=f"cannot follow {', '.join(failed)}",
+            advice="this release of the library has another inside; calls through it are known from spans only",
+        )
+    elif present:
+        yield Check(name="http tap", verdict="ok", found=f"follows {', '.join(present)}")
     else:
         yield Check(
             name="http tap",
             verdict="note",
-            found=f"none of {', '.join(ADAPTERS)} is installed",
+            found=f"none of {', '.join(http.ADAPTERS)} is installed",
             advice="calls are then known from the spans of other instrumentations only",
         )
     others = sorted(

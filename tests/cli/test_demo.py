@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from otel_agentcost.cli import demo_command
 from tests.cli.conftest import Agentcost
 
 BY_HAND = Path(__file__).parents[2] / "examples" / "demo-by-hand.md"
@@ -107,14 +108,12 @@ def test_no_prompt_key_or_query_leaves_in_a_span(demo: tuple[Path, dict[str, Any
         assert secret not in payload
 
 
-def test_a_missing_package_is_named(tmp_path: Path) -> None:
+def test_a_missing_package_is_named(agentcost: Agentcost, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line that says what to install."""
-    (tmp_path / "anthropic.py").write_text("raise ImportError('not here')\n")
-    result = run_demo(tmp_path, PYTHONPATH=f"{tmp_path}{os.pathsep}{Path(__file__).parents[2]}")
-    assert result.returncode == 2
-    assert "anthropic" in result.stderr
-    assert "otel-agentcost[demo]" in result.stderr
-    assert result.stderr.count("\n") == 1
+    monkeypatch.setattr(demo_command, "NEEDED", {"openai": "openai", "nobody.here": "nobodys-sdk", "nix": "nix-sdk"})
+    result = agentcost("demo")
+    assert result.exit_code == 2
+    assert result.stderr == "agentcost: the demo needs nobodys-sdk, nix-sdk: pip install 'otel-agentcost[demo]'\n"
 
 
 def test_people_see_the_tree_and_the_check_and_a_collector_gets_the_spans(tmp_path: Path) -> None:

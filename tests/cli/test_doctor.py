@@ -71,3 +71,22 @@ def test_variables_that_get_in_the_way_are_told(
     found = checks(agentcost)[name]
     assert found["verdict"] == verdict
     assert variable in found["found"] or value in found["found"]
+
+
+def test_a_library_that_cannot_be_followed_is_told(agentcost: Agentcost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release of httpx that looks different inside is named; afterwards nothing stays patched."""
+    import httpx
+
+    before = httpx.Client.send
+    assert "httpx" in checks(agentcost)["http tap"]["found"]
+    assert httpx.Client.send is before
+    from otel_agentcost.otel import http
+    from otel_agentcost.otel.http.patching import wrap
+
+    class Strange:
+        pass
+
+    monkeypatch.setitem(http.ADAPTERS, "json", lambda module, tap: wrap(Strange, "send", lambda f: f) and None)
+    found = checks(agentcost)["http tap"]
+    assert found["verdict"] == "warn"
+    assert "Strange" in found["found"]

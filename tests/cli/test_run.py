@@ -99,7 +99,7 @@ def test_the_record_can_be_named_and_holds_the_next_run_too(tmp_path: Path) -> N
     assert len([r for r in recorded(Path("runs/today")).records if r.name == "chat gpt-4o"]) == 4
 
 
-@pytest.mark.parametrize("code", [0, 1, 3, 77])
+@pytest.mark.parametrize("code", [0, 77])
 def test_the_exit_code_is_the_programs(code: int) -> None:
     """Whatever the program says."""
     result = agentcost_run("--", "python", "-c", f"import sys; sys.exit({code})")
