@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import re
 import threading
 from collections.abc import Iterator
 from types import ModuleType
@@ -122,7 +123,7 @@ def test_encodings_are_sent_to_who_accepts_them(emulator: ProviderEmulator, enco
     plain = httpx.post(emulator.url + CHAT, json=body, headers={"accept-encoding": "identity"})
 
     assert (coded.headers["content-encoding"], plain.headers.get("content-encoding")) == (encoding, None)
-    assert coded.text.replace("00000001", "00000002").replace("1760000001", "1760000002") == plain.text
+    assert re.sub(r"\d{8,}", "", coded.text) == re.sub(r"\d{8,}", "", plain.text)  # but for ids and times
 
 
 def test_an_emulator_can_encode_everything() -> None:
