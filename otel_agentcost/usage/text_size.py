@@ -1,7 +1,7 @@
 """How much text a request or an answer carries: the only evidence left when nobody states tokens.
 
 Characters are counted, not bytes, and only where a model reads or writes them; pictures and sound are not text.
-The two weights below come from recorded exchanges that state their usage (docs/accuracy.md): with them half of the
+The two weights below come from recorded exchanges that state their usage: with them half of the
 requests are estimated within 30 %, without them within 62 %.
 """
 

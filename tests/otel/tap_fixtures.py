@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.trace import Tracer
@@ -11,6 +14,11 @@ from opentelemetry.trace import Tracer
 from otel_agentcost.otel import evidence
 from otel_agentcost.otel.http import flush, install, uninstall
 from otel_agentcost.usage.reading import Reading
+
+MODULES: list[ModuleType] = [
+    importlib.import_module(name) for name in ("httpx", "httpx2") if importlib.util.find_spec(name) is not None
+]
+"""The client libraries of this interpreter; httpx2 needs Python 3.11."""
 
 
 class Collected(SpanProcessor):

@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Iterator
 from types import ModuleType
 from typing import Any
 
-import httpx
-import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +15,7 @@ from hypothesis import strategies as st
 from otel_agentcost.otel.config import Capture
 from otel_agentcost.otel.http.asking import Hider, asking
 from otel_agentcost.testing.emulator import ProviderEmulator
-from tests.otel.tap_fixtures import Collected, tapped
+from tests.otel.tap_fixtures import MODULES, Collected, tapped
 from tests.otel.tap_server import EVENT_STREAM, chat_events, cut
 
 URL = "https://api.openai.com/v1/chat/completions"
@@ -26,7 +24,7 @@ TELLING = b"".join(chat_events(usage=True))
 SILENT = b"".join(chat_events(usage=False))
 
 
-@pytest.fixture(params=[httpx, httpx2], ids=lambda module: module.__name__)
+@pytest.fixture(params=MODULES, ids=lambda module: module.__name__)
 def module(request: pytest.FixtureRequest) -> ModuleType:
     return request.param  # type: ignore[no-any-return]
 
@@ -201,17 +199,19 @@ async def test_the_openai_sdk_sees_no_difference(seen: Collected, is_async: bool
     """The SDK's chunks are those of an unasked stream, and the emulator's bill is read."""
     import openai
 
+    name = openai.DefaultHttpxClient.__mro__[1].__module__.partition(".")[0]
+    (library,) = [module for module in MODULES if module.__name__ == name]
     emulator = ProviderEmulator()
-    transport = emulator.transport(httpx2)
+    transport = emulator.transport(library)
 
     async def chunks() -> list[Any]:
         messages: Any = [{"role": "user", "content": "hi [[output 30]]"}]
         if is_async:
-            http = httpx2.AsyncClient(transport=transport)
+            http = library.AsyncClient(transport=transport)
             async with openai.AsyncOpenAI(api_key="k", http_client=http, max_retries=0) as client:
                 stream = await client.chat.completions.create(model="gpt-4o", messages=messages, stream=True)
                 return [chunk.model_dump(exclude={"id", "created"}) async for chunk in stream]
-        with openai.OpenAI(api_key="k", http_client=httpx2.Client(transport=transport), max_retries=0) as sync_client:
+        with openai.OpenAI(api_key="k", http_client=library.Client(transport=transport), max_retries=0) as sync_client:
             return [
                 chunk.model_dump(exclude={"id", "created"})
                 for chunk in sync_client.chat.completions.create(model="gpt-4o", messages=messages, stream=True)

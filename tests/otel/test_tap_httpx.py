@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator, Iterator
 from types import ModuleType
 from typing import Any
 
-import httpx
-import httpx2
 import pytest
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -21,7 +19,7 @@ from otel_agentcost.otel.health import snapshot
 from otel_agentcost.otel.http import uninstall
 from otel_agentcost.otel.http.orphans import ORPHANAGE
 from otel_agentcost.usage.reading import Usage
-from tests.otel.tap_fixtures import Collected, tapped
+from tests.otel.tap_fixtures import MODULES, Collected, tapped
 from tests.otel.tap_server import EVENT_STREAM, Answer, Wire, chat, chat_events, cut, wire, zipped
 
 REQUEST = {"model": "gpt-4o", "messages": [{"role": "user", "content": "a secret prompt"}]}
@@ -30,7 +28,7 @@ PATH = "/v1/chat/completions"
 HEADERS = {"authorization": "Bearer sk-secret-key", "x-secret-header": "header-secret"}
 
 
-@pytest.fixture(params=[httpx, httpx2], ids=lambda module: module.__name__)
+@pytest.fixture(params=MODULES, ids=lambda module: module.__name__)
 def module(request: pytest.FixtureRequest) -> ModuleType:
     return request.param  # type: ignore[no-any-return]
 

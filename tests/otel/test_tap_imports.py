@@ -8,6 +8,8 @@ import textwrap
 
 import pytest
 
+from tests.otel.tap_fixtures import MODULES
+
 PRELUDE = """
 import sys
 from otel_agentcost.otel.http import install, uninstall
@@ -42,7 +44,7 @@ def test_installing_imports_no_http_library() -> None:
     assert printed == "[]"
 
 
-@pytest.mark.parametrize("name", ["httpx", "httpx2"])
+@pytest.mark.parametrize("name", [module.__name__ for module in MODULES])
 def test_a_library_imported_later_is_followed(name: str) -> None:
     """The import itself is the moment of patching, and the module looks as if nobody had been there."""
     printed = run(

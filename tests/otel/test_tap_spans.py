@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-import httpx
-import httpx2
+import opentelemetry.instrumentation.httpx as instrumentation
 import pytest
-from opentelemetry.instrumentation.httpx import HTTPX2ClientInstrumentor, HTTPXClientInstrumentor
 
 from otel_agentcost.otel.http.spans import (
     body_size,
@@ -18,14 +16,22 @@ from otel_agentcost.otel.http.spans import (
     span_hooks,
     without_query,
 )
-from tests.otel.tap_fixtures import Collected, tapped
+from tests.otel.tap_fixtures import MODULES, Collected, tapped
 from tests.otel.tap_server import Answer, Wire, chat, wire
 
 PATH = "/v1/chat/completions"
 REQUEST = {"model": "gpt-4o", "messages": []}
 
 
-@pytest.fixture(params=[(httpx, HTTPXClientInstrumentor), (httpx2, HTTPX2ClientInstrumentor)], ids=["httpx", "httpx2"])
+INSTRUMENTORS = {"httpx": "HTTPXClientInstrumentor", "httpx2": "HTTPX2ClientInstrumentor"}
+PAIRS = [
+    (module, getattr(instrumentation, INSTRUMENTORS[module.__name__]))
+    for module in MODULES
+    if hasattr(instrumentation, INSTRUMENTORS[module.__name__])  # the second one exists since 0.65b0
+]
+
+
+@pytest.fixture(params=PAIRS, ids=lambda pair: pair[0].__name__)
 def pair(request: pytest.FixtureRequest) -> tuple[ModuleType, Any]:
     return request.param  # type: ignore[no-any-return]
 
