@@ -15,7 +15,7 @@ $(UV):
 	$(BIN)/python -m pip install --quiet --upgrade uv
 
 $(VENV)/.installed: pyproject.toml | $(UV)
-	$(UV) pip install --quiet --python $(BIN)/python -e '.[demo,zero-code]' --group lint --group generate --group test
+	$(UV) pip install --quiet --python $(BIN)/python -e '.[demo,zero-code]' --group lint --group generate --group test --group file-config
 	@touch $@
 
 demo: $(VENV)/.installed ## Run a small company of agents offline and show what its session cost

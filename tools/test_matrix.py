@@ -122,6 +122,8 @@ def prepare(job: Job, uv: str) -> bool:
         return False
     install = [uv, "pip", "install", "--quiet", "--python", str(job.environment / "bin" / "python")]
     install += ["-e", f".[{EXTRAS}]", "--group", "test", *constraints]
+    if job.otel == "newest":
+        install += ["--group", "file-config"]  # pinned to one SDK release each; none for the oldest
     if run(install, env=offline):
         return False
     marker.write_text(wanted)

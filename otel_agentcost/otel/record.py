@@ -223,10 +223,11 @@ def _link(link: Link) -> dict[str, Any]:
 
 
 def _attributes(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [{"key": key, "value": _value(value)} for key, value in attributes.items()]
+    return [{"key": key, "value": attribute_value(value)} for key, value in attributes.items()]
 
 
-def _value(value: Any) -> dict[str, Any]:
+def attribute_value(value: Any) -> dict[str, Any]:
+    """Write one attribute value as an OTLP/JSON AnyValue."""
     if isinstance(value, str):
         return {"stringValue": value}
     if isinstance(value, bool):
@@ -240,7 +241,7 @@ def _value(value: Any) -> dict[str, Any]:
     if isinstance(value, Mapping):
         return {"kvlistValue": {"values": _attributes(value)}}
     if isinstance(value, Sequence):
-        return {"arrayValue": {"values": [_value(item) for item in value]}}
+        return {"arrayValue": {"values": [attribute_value(item) for item in value]}}
     return {"stringValue": str(value)} if value is not None else {}
 
 
