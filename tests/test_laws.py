@@ -21,6 +21,8 @@ def streamed(entries: list[Entry], *, started: bool) -> tuple[int, TraceLedger]:
             ledger.start(entry.span_id, entry.parent_id)
     written = 0
     for entry in entries:
+        if entry.reading is None and ledger.end_plain(entry.span_id):
+            continue  # as the processor does with spans nobody charges for
         written += ledger.post(entry).charge.pico or 0
     return written, ledger
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from otel_agentcost.ledger.entry import Entry, Pricer
 from otel_agentcost.ledger.rollup import Rollup
@@ -67,7 +68,7 @@ class Ledger:
     def __init__(self, price: Pricer, limits: Limits | None = None) -> None:
         self._price = price
         self.limits = limits or Limits()
-        self._traces: OrderedDict[str, _Trace] = OrderedDict()
+        self._traces: dict[str, _Trace] = {}
         self._sessions: dict[str, _Session] = {}
         self._conversations: OrderedDict[str, int] = OrderedDict()
         self._lifetimes: OrderedDict[str, Mapping[CumulativeKey, Usage]] = OrderedDict()
@@ -88,10 +89,19 @@ class Ledger:
         self, trace_id: str, span_id: str, parent_id: str, *, remote_parent: bool, now: int, session_id: str = ""
     ) -> None:
         """Note that a span started; the first `session_id` seen is the session of its trace."""
-        trace = self._trace(trace_id, now)
+        trace = self._traces.get(trace_id)
+        if trace is None:
+            trace = self._trace(trace_id, now)
+        else:
+            trace.touched = now
         if session_id and not trace.session:
             self._join(trace, session_id)
         trace.ledger.start(span_id, parent_id, remote_parent=remote_parent)
+
+    def end_plain(self, trace_id: str, span_id: str) -> bool:
+        """End a span that nobody charges for; False when something is below it and it must be posted."""
+        trace = self._traces.get(trace_id)
+        return trace is not None and trace.ledger.end_plain(span_id)
 
     def _join(self, trace: _Trace, session_id: str) -> None:
         trace.session = session_id
@@ -171,22 +181,20 @@ class Ledger:
         trace = self._traces.get(trace_id)
         if trace is None:
             trace = _Trace(TraceLedger(self._price, max_entries=self.limits.entries_per_trace), now)
+            if len(self._traces) >= self.limits.open_traces:
+                oldest = self._oldest(64)
+                self._evict(min(oldest, key=lambda t: (not self._traces[t].written, self._traces[t].touched)))
             self._traces[trace_id] = trace
-            if len(self._traces) > self.limits.open_traces:
-                self._evict(next(iter(self._traces)))
-        else:
-            trace.touched = now
-            trace.written = trace.written and trace.ledger.open_roots == 0
-            self._traces.move_to_end(trace_id)
+        trace.touched = now
         return trace
 
     def expire(self, now: int, *, at_most: int = 64) -> int:
         """Free traces that are finished and past their grace, and ones nobody touched for too long; return how many.
 
-        Looks at the `at_most` least recently touched ones, so a call costs little however many are open.
+        Looks at the `at_most` that waited longest for a look, so a call costs little however many are open.
         """
         freed = 0
-        for trace_id in list(self._oldest(at_most)):
+        for trace_id in self._oldest(at_most):
             trace = self._traces[trace_id]
             age = now - trace.touched
             if trace.written and age > self.limits.grace_ns:
@@ -194,17 +202,13 @@ class Ledger:
             elif age > self.limits.max_age_ns:
                 self._evict(trace_id)
             else:
+                self._traces[trace_id] = self._traces.pop(trace_id)  # looked at: to the end of the line
                 continue
             freed += 1
         return freed
 
     def _oldest(self, at_most: int) -> list[str]:
-        result: list[str] = []
-        for trace_id in self._traces:
-            if len(result) >= at_most:
-                break
-            result.append(trace_id)
-        return result
+        return list(islice(self._traces, at_most))
 
     def _evict(self, trace_id: str) -> None:
         """Let go of a trace whose root has not been written. Its money is in `total` and was on its spans."""

@@ -20,45 +20,32 @@ from otel_agentcost.usage.reading import Usage
 
 
 class Node:
-    """One span in the tree while something may still count below it."""
+    """One span in the tree while something may still count below it.
 
-    __slots__ = (
-        "announced",
-        "below",
-        "closed",
-        "entry",
-        "inner",
-        "open_below",
-        "open_children",
-        "orphan",
-        "parent",
-        "parent_id",
-        "rollup",
-        "root",
-        "span_id",
-        "visible",
-    )
+    The defaults stand on the class, so that a span nobody charges for costs four assignments.
+    """
 
-    def __init__(self, span_id: str, parent_id: str, parent: Node | None, *, orphan: bool = False) -> None:
+    announced = False
+    closed = False
+    orphan = False
+    """The parent was never heard of; figures go to the trace's first root."""
+    open_below = 0
+    """Local roots only: spans of theirs that have not ended."""
+    open_children = 0
+    """Direct children that are open or have something open below."""
+    entry: Entry | None = None
+    rollup: Rollup | None = None
+    below: Below | None = None
+    visible: list[Node] | None = None
+    """Nearest calls and fees below, with nothing but plain spans between (law 3); a call shows only itself."""
+    inner: list[Node] | None = None
+    """For a call that ended: what was visible below it."""
+
+    def __init__(self, span_id: str, parent_id: str, parent: Node | None) -> None:
         self.span_id = span_id
         self.parent_id = parent_id
         self.parent = parent
-        """Where its figures go; for an orphan the trace's first root."""
-        self.orphan = orphan
-        self.announced = False
         self.root: Node = parent.root if parent is not None else self
-        self.closed = False
-        self.open_below = 0
-        """Local roots only: spans of theirs that have not ended."""
-        self.open_children = 0
-        """Direct children that are open or have something open below."""
-        self.entry: Entry | None = None
-        self.rollup: Rollup | None = None
-        self.below: Below | None = None
-        self.visible: list[Node] | None = None
-        """Nearest calls and fees below, with nothing but plain spans between (law 3); a call shows only itself."""
-        self.inner: list[Node] | None = None
-        """For a call that ended: what was visible below it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,14 +94,18 @@ class TraceLedger:
 
     def start(self, span_id: str, parent_id: str, *, remote_parent: bool = False) -> None:
         """Note that a span started; its parent must have been noted before, or is remote, or unknown."""
-        parent = self._find(parent_id) if parent_id and not remote_parent else None
-        orphan = bool(parent_id) and parent is None
-        if orphan:
-            self._has_orphans = True
-            if not remote_parent:
-                parent = self._main  # its parent ended without a trace of cost; count it below the first root
-        node = Node(span_id, parent_id, parent, orphan=orphan)
+        parent = None
+        orphan = False
+        if parent_id:
+            parent = None if remote_parent else self._find(parent_id)
+            if parent is None:
+                orphan = self._has_orphans = True
+                if not remote_parent:
+                    parent = self._main  # its parent ended without a trace of cost; count it below the first root
+        node = Node(span_id, parent_id, parent)
         node.announced = True
+        if orphan:
+            node.orphan = True
         if self._main is None:
             self._main = node
         self._nodes[span_id] = node
@@ -124,11 +115,25 @@ class TraceLedger:
             node.root.open_below += 1
             parent.open_children += 1
 
+    def end_plain(self, span_id: str) -> bool:
+        """End a span that nobody charges for and that has nothing below it; False when it needs a posting."""
+        node = self._nodes.get(span_id)
+        if node is None or node.parent is None or node.orphan or node.open_children:
+            return False
+        if node.rollup is not None or node.below is not None or node.visible is not None:
+            return False
+        del self._nodes[span_id]
+        node.closed = True
+        node.root.open_below -= 1
+        self._release(node)
+        return True
+
     def _unannounced(self, entry: Entry) -> Node:
         """A span whose start nobody noted: its parent may arrive later, its children may be waiting."""
         parent = self._find(entry.parent_id) if entry.parent_id else None
-        node = Node(entry.span_id, entry.parent_id, parent, orphan=bool(entry.parent_id) and parent is None)
-        if node.orphan:
+        node = Node(entry.span_id, entry.parent_id, parent)
+        if entry.parent_id and parent is None:
+            node.orphan = True
             self._has_orphans = True
             self._waiting.setdefault(entry.parent_id, []).append(node)
         for child in self._waiting.pop(entry.span_id, ()):

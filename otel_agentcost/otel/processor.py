@@ -29,7 +29,7 @@ from otel_agentcost.ledger.entry import Entry
 from otel_agentcost.ledger.ledger import Ledger, Limits, Outcome
 from otel_agentcost.otel import evidence, identity
 from otel_agentcost.otel.config import Config
-from otel_agentcost.otel.health import count, guard, log_once
+from otel_agentcost.otel.health import count, log_once, report
 from otel_agentcost.otel.http.spans import is_http_client_span, redact
 from otel_agentcost.otel.metrics import Metrics
 from otel_agentcost.otel.writing import Written, derived, stored, write
@@ -49,6 +49,9 @@ _KINDS = {
     SpanKind.PRODUCER: "producer",
     SpanKind.CONSUMER: "consumer",
 }
+NO_RESOURCE: Mapping[str, str] = {}
+_hex16 = "{:016x}".format
+_hex32 = "{:032x}".format
 _EXPIRE_EVERY = 256
 """Span starts between two looks at what may be freed."""
 
@@ -77,6 +80,9 @@ class AgentCostSpanProcessor(SpanProcessor):
                 meter_provider, max_names=self.config.limits.names, open_sessions=lambda: len(self._ledger)
             )
         self._full = self.config.detail == "full"
+        self._owner = self.config.identity.attributes
+        self._baggage = self.config.identity.baggage
+        self._fees = self.config.capture.fees
         self._inner: SpanProcessor | None = None
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_forker(weakref.ref(self)))
@@ -121,40 +127,48 @@ class AgentCostSpanProcessor(SpanProcessor):
 
     # -- what the SDK calls -------------------------------------------------------------------------------------
 
+    # A `try` costs nothing until something is raised; the guard of `health` would cost more than a plain span does.
+
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Place the span in its trace and put the identity in force on it."""
-        with guard("processor.on_start"):
+        try:
             if self._state == "new":
                 self._take_position(span)
             if self._state == "active":
                 self._start(span, parent_context)
+        except Exception as error:
+            if not report("processor.on_start", error):
+                raise
         if self._inner is not None:
             self._inner.on_start(span, parent_context)
 
     def _on_ending(self, span: Span) -> None:
-        if self._inner is not None:
-            return
-        with guard("processor.on_ending"):
-            if self._state == "active":
-                written = self._end(span)
-                if written and not write(span, written):
-                    self._cannot_write()
+        if self._inner is None and self._state == "active":
+            self._end_in_place(span)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Charge the span here only if the SDK has no earlier moment, or if a wrapped processor waits for it."""
         if self._inner is None:
-            if not HAS_ENDING_HOOK:
-                with guard("processor.on_end"):
-                    if self._state == "active":
-                        written = self._end(span)
-                        if written and not write(span, written):
-                            self._cannot_write()
+            if not HAS_ENDING_HOOK and self._state == "active":
+                self._end_in_place(span)
             return
-        with guard("processor.on_end"):
-            written = self._end(span) if self._state == "active" else {}
+        try:
+            written = self._end(span) if self._state == "active" else None
             if written:
                 span = derived(span, written)
+        except Exception as error:
+            if not report("processor.on_end", error):
+                raise
         self._inner.on_end(span)
+
+    def _end_in_place(self, span: ReadableSpan) -> None:
+        try:
+            written = self._end(span)
+            if written and not write(span, written):
+                self._cannot_write()
+        except Exception as error:
+            if not report("processor.on_ending", error):
+                raise
 
     def shutdown(self) -> None:
         """Stop; a wrapped processor is shut down too."""
@@ -200,18 +214,17 @@ class AgentCostSpanProcessor(SpanProcessor):
     def _start(self, span: Span, parent_context: Context | None) -> None:
         context = span.get_span_context()
         parent = span.parent
-        trace_id = f"{context.trace_id:032x}"
-        span_id = f"{context.span_id:016x}"
-        parent_id = f"{parent.span_id:016x}" if parent is not None else ""
         belongs = self._identity(parent_context)
-        now = span.start_time or 0
         held = stored(span)
         session_id = belongs.get("session.id") or _text(held, "session.id")
+        now = span.start_time or 0
+        trace_id = _hex32(context.trace_id)
+        span_id = _hex16(context.span_id)
         with self._lock:
             self._ledger.start(
                 trace_id,
                 span_id,
-                parent_id,
+                _hex16(parent.span_id) if parent is not None else "",
                 remote_parent=parent is not None and parent.is_remote,
                 now=now,
                 session_id=session_id,
@@ -225,17 +238,16 @@ class AgentCostSpanProcessor(SpanProcessor):
             missing = {k: v for k, v in belongs.items() if k not in held}
             if missing:
                 span.set_attributes(missing)
-        if span.kind is SpanKind.CLIENT and held and is_http_client_span(held):
+        if held and span.kind is SpanKind.CLIENT and is_http_client_span(held):
             redact(span)  # addresses carry API keys and questions in their query
 
     def _identity(self, parent_context: Context | None) -> Mapping[str, str]:
         belongs = identity.current(parent_context)
-        configured = self.config.identity
-        if configured.baggage:
+        if self._baggage:
             arrived = identity.received(parent_context)
             if arrived:
                 belongs = {**arrived, **belongs}
-        own = configured.attributes
+        own = self._owner
         return {**own, **belongs} if own else belongs
 
     def _expire(self, now: int) -> None:
@@ -249,10 +261,10 @@ class AgentCostSpanProcessor(SpanProcessor):
 
     # -- a span ends --------------------------------------------------------------------------------------------
 
-    def _end(self, span: ReadableSpan) -> Written:
+    def _end(self, span: ReadableSpan) -> Written | None:
         context = span.get_span_context()
         if context is None:
-            return {}
+            return None
         held = stored(span)
         scope = span.instrumentation_scope
         emitter = scope.name if scope is not None else ""
@@ -263,11 +275,17 @@ class AgentCostSpanProcessor(SpanProcessor):
             kind=_KINDS[span.kind],
             scope=emitter,
             attributes=held,
-            resource=span.resource.attributes if span.resource is not None else {},
+            resource=NO_RESOURCE,
             failed=failed,
         )
-        if own is None and not seen and span.kind is SpanKind.CLIENT and self.config.capture.fees:
-            own = self._paid_request(held)
+        trace_id = _hex32(context.trace_id)
+        if own is None and not seen:
+            if self._fees and span.kind is SpanKind.CLIENT:
+                own = self._paid_request(held)
+            if own is None:
+                with self._lock:
+                    if self._ledger.end_plain(trace_id, _hex16(context.span_id)):
+                        return None
         readings = strongest(own, seen) if own is not None or seen else []
         start = span.start_time or 0
         reading: Reading | None = None
@@ -281,8 +299,8 @@ class AgentCostSpanProcessor(SpanProcessor):
         parent = span.parent
         remote = parent is not None and parent.is_remote
         entry = Entry(
-            span_id=f"{context.span_id:016x}",
-            parent_id=f"{parent.span_id:016x}" if parent is not None else "",
+            span_id=_hex16(context.span_id),
+            parent_id=_hex16(parent.span_id) if parent is not None else "",
             start=start,
             end=span.end_time or start,
             emitter=emitter,
@@ -297,10 +315,10 @@ class AgentCostSpanProcessor(SpanProcessor):
         conversation = session_id or _text(held, "gen_ai.conversation.id")
         with self._lock:
             outcome = self._ledger.post(
-                f"{context.trace_id:032x}", entry, now=entry.end, session_id=session_id, conversation=conversation
+                trace_id, entry, now=entry.end, session_id=session_id, conversation=conversation
             )
         if reading is None and not outcome.posting.local_root and outcome.posting.subtree is None:
-            return {}
+            return None
         self._measure(entry, outcome, held, span)
         return self._written(span, held, entry, outcome)
 
