@@ -197,16 +197,22 @@ async def gemini_async_stream(url: str) -> None:
     await client.aio.aclose()
 
 
-def mistral_sync(url: str) -> None:
-    from mistralai.client import Mistral
+def _mistral() -> Any:
+    try:
+        from mistralai.client import Mistral
+    except ImportError:  # before version 2
+        from mistralai import Mistral  # type: ignore[attr-defined, no-redef]
+    return Mistral
 
+
+def mistral_sync(url: str) -> None:
+    Mistral = _mistral()  # noqa: N806
     with Mistral(api_key="secret", server_url=url) as client:
         client.chat.complete(model="mistral-large-2512", messages=[{"role": "user", "content": QUESTION}])  # type: ignore[list-item]
 
 
 def mistral_stream(url: str) -> None:
-    from mistralai.client import Mistral
-
+    Mistral = _mistral()  # noqa: N806
     with Mistral(api_key="secret", server_url=url) as client:
         stream = client.chat.stream(
             model="mistral-large-2512",
