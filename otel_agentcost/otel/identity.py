@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from urllib.parse import quote
 
 from opentelemetry import baggage
 from opentelemetry.context import Context, create_key, get_value, set_value
@@ -103,20 +102,18 @@ def received(context: Context | None = None) -> dict[str, str]:
     }
 
 
-def outgoing(host: str, allowed_hosts: Iterable[str], context: Context | None = None) -> str | None:
-    """Return the value of the `baggage` header for a host, or None where nothing may be told.
+def outgoing(host: str, allowed_hosts: Iterable[str], context: Context | None = None) -> dict[str, str]:
+    """Return the identity a host may be told; empty where it may not.
 
     A host is allowed by its exact name, or by a suffix that starts with a dot: `.internal.example` allows
-    `a.internal.example`, never `evil-internal.example`. The identity is put on the request itself instead of into
-    OpenTelemetry baggage, because a propagator would send that to every host.
+    `a.internal.example`, never `evil-internal.example`.
     """
+    held = current(context)
+    if not held:
+        return {}
     host = host.lower().rstrip(".")
     for pattern in allowed_hosts:
         wanted = pattern.lower()
         if host == wanted or (wanted.startswith(".") and host.endswith(wanted) and len(host) > len(wanted)):
-            break
-    else:
-        return None
-    held = current(context)
-    parts = [f"{key}={quote(held[key], safe='')}" for key in sorted(BAGGAGE_KEYS & held.keys())]
-    return ",".join(parts) or None
+            return {key: value for key, value in held.items() if key in BAGGAGE_KEYS}
+    return {}

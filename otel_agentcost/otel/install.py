@@ -110,6 +110,10 @@ class Installation:
             self._tapped = True
         if self.config.capture.http_spans:
             self._make_http_spans(tracer_provider)
+        if self.config.identity.baggage and self.config.identity.baggage_hosts:
+            from otel_agentcost.otel.propagation import tell_hosts
+
+            tell_hosts(self.config.identity.baggage_hosts)
 
     def _make_http_spans(self, tracer_provider: TracerProvider | None) -> None:
         """Let OpenTelemetry's own instrumentation make HTTP spans, with addresses redacted and sizes added."""
@@ -148,6 +152,10 @@ class Installation:
             with guard("install.shutdown"):
                 instrumentor.uninstrument()
         self._instrumentors.clear()
+        if self.config.identity.baggage_hosts:
+            from otel_agentcost.otel.propagation import tell_nobody
+
+            tell_nobody()
         scope.use_provider(None)
         processor.shutdown()
         for provider in self.providers:
