@@ -92,10 +92,13 @@ def charge_in_full(entry: Entry) -> Charge:
     if bill is None:
         return Charge(pico=None)
     reading = entry.reading
+    status, reason = _STATUS_OF_BILL[bill.status], bill.reason
+    if not status and reading is not None and not reading.has_both_sides and bill.source != "provider":
+        status, reason = "partial", "output_not_reported"
     return Charge(
         pico=bill.total,
-        status=_STATUS_OF_BILL[bill.status],
-        reason=bill.reason,
+        status=status,
+        reason=reason,
         bill=bill,
         usage=reading.usage if reading is not None else None,
         currency=bill.currency,

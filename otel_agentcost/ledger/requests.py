@@ -48,8 +48,8 @@ def family(reading: Reading) -> str:
 def richness(entry: Entry, nesting: int = 0) -> tuple[object, ...]:
     """Order records of one request: the greatest decides the money.
 
-    A billed figure beats detail (cache, modality, tier, parts), detail beats totals, an exact count beats an
-    estimate, a caller's record beats the model server's. `nesting` counts the records of the request above it.
+    A billed figure beats detail (cache, modality, tier, parts), detail beats totals, a record of input and output
+    beats one of input alone, an exact count beats an estimate, a caller's record beats the model server's. `nesting` counts the records of the request above it.
     Ties go to the innermost, then the earliest, then the smallest span id, so that every order of arrival elects
     the same record.
     """
@@ -63,6 +63,7 @@ def richness(entry: Entry, nesting: int = 0) -> tuple[object, ...]:
     return (
         shows_usage(entry),
         reading.reported_by in ("provider", "user") and reading.reported_cost is not None,
+        reading.has_both_sides,
         not reading.estimated,
         bill is not None and bill.total is not None,
         not reading.server or (bill is not None and bill.component == "compute"),

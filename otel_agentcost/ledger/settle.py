@@ -190,11 +190,13 @@ class _Settling:
         )
 
     def _is_weaker(self, wrapper: Entry, inner: str) -> bool:
-        """Inner records win, except guesses below a count, a server's record below a caller's (law 7), and a record
+        """Inner records win, except half ones below whole ones, guesses below a count, a server's record below a caller's (law 7), and a record
         nobody can price below one that has a price."""
         reading, bill = self._reading(inner), self.tree.entries[inner].bill
         outer = wrapper.reading
         assert outer is not None
+        if reading.has_both_sides != outer.has_both_sides:
+            return outer.has_both_sides
         if reading.estimated != outer.estimated:
             return reading.estimated
         if reading.server and not outer.server:

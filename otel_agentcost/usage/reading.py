@@ -24,6 +24,8 @@ AggregateMode = Literal["sum", "cumulative", "authoritative"]
 Status = Literal["usage", "no_usage", "error", "invalid", "not_billed"]
 
 MAX_QUANTITY = 2**53
+_ONE_SIDED = frozenset({"embeddings", "rerank", "moderation", "transcription", "retrieval", "charge"})
+"""Operations that have no output tokens to report."""
 EMPTY: Mapping[str, str] = MappingProxyType({})
 
 
@@ -175,6 +177,14 @@ class Reading:
     def billable(self) -> Usage:
         """Usage, or nothing."""
         return self.usage if self.usage is not None else NOTHING
+
+    @property
+    def has_both_sides(self) -> bool:
+        """Tell whether a call's input and output are known; a span that ended early may know its input only."""
+        usage = self.usage
+        if usage is None or self.kind != "call" or self.operation in _ONE_SIDED:
+            return True
+        return "output_tokens" in usage or "input_tokens" not in usage
 
     def with_usage(self, usage: Usage) -> Reading:
         """Return the same reading about other quantities (used for remainders): no parts, no reported cost."""
