@@ -9,6 +9,7 @@ kept in the order they were attached; whoever takes them sums them.
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -64,9 +65,14 @@ class Evidence:
             return self._held.pop((trace_id, span_id), ())
 
     def clear(self) -> None:
-        """Forget everything, e.g. in a forked child, whose parent will end those spans."""
+        """Forget everything."""
         with self._lock:
             self._held.clear()
+
+    def after_fork(self) -> None:
+        """Begin anew in a forked child: the parent will end those spans, and may hold the lock for ever here."""
+        self._lock = threading.Lock()
+        self._held = {}
 
 
 EVIDENCE = Evidence()
@@ -74,3 +80,6 @@ EVIDENCE = Evidence()
 
 attach = EVIDENCE.attach
 take = EVIDENCE.take
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=EVIDENCE.after_fork)

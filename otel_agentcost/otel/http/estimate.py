@@ -9,7 +9,6 @@ labelled (`estimated`), and where nothing can be estimated the usage stays unkno
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 
 from otel_agentcost.usage.reading import Reading, Usage
@@ -36,7 +35,7 @@ class Ratios:
     """Characters per token by model and direction, learned from the first calls that state usage."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # protects _learned
+        # No lock: of two lessons at the same moment one may be lost, which changes an estimate by nothing to speak of.
         self._learned: dict[tuple[str, str], tuple[int, int, int]] = {}
         """(model, direction) -> characters, tokens, calls"""
 
@@ -48,9 +47,8 @@ class Ratios:
     def learn(self, model: str, direction: str, characters: int, tokens: int) -> None:
         """Take one call that states usage as a lesson; one without text or tokens teaches nothing."""
         if characters > 0 and tokens > 0:
-            with self._lock:
-                seen, counted, calls = self._learned.get((model, direction), (0, 0, 0))
-                self._learned[model, direction] = (seen + characters, counted + tokens, calls + 1)
+            seen, counted, calls = self._learned.get((model, direction), (0, 0, 0))
+            self._learned[model, direction] = (seen + characters, counted + tokens, calls + 1)
 
     def tokens(self, model: str, direction: str, characters: int) -> int:
         """Estimate tokens from characters, rounded up."""

@@ -162,7 +162,10 @@ class Exchange:
         return reading
 
     def fail(self, error: BaseException) -> None:
-        """Sending or reading failed: hand over what was seen, and name the error's type, never its text."""
+        """Sending or reading failed: hand over what was seen, and name the error's type, never its text.
+
+        What is no `Exception` (cancellation, the end of the program) is somebody stopping us: no error of the call.
+        """
         if not self._once:
             return
         kind = type(error)
@@ -170,7 +173,8 @@ class Exchange:
             name = kind.__qualname__
         else:
             name = f"{kind.__module__}.{kind.__qualname__}"
-        self._mark(name)
+        if isinstance(error, Exception):
+            self._mark(name)
         if self._meter is not None:
             self.end(complete=False)
             return
