@@ -182,14 +182,14 @@ def test_a_broken_configuration_does_not_stop_the_program(
     assert root_total_pico(collector.spans()) == emulator.total_pico > 0
 
 
-@pytest.mark.parametrize("mode", ["plain", "threads", "tasks", "fork"])
+@pytest.mark.parametrize("mode", ["plain", "sdks", "threads", "tasks", "fork"])
 def test_a_run_without_any_set_up_keeps_an_exact_record(emulator: ProviderEmulator, tmp_path: Path, mode: str) -> None:
     """`agentcost run`: threads, tasks and forked children, everything is charged once."""
     env = bootstrap_environment(environment(), record_dir=tmp_path / "record")
     run(sys.executable, program("agent"), emulator.url, mode, env=env, cwd=tmp_path)
     spans = recorded(tmp_path / "record")
 
-    assert len(emulator.billed) == {"plain": 3, "threads": 4, "tasks": 2, "fork": 3}[mode]
+    assert len(emulator.billed) == {"plain": 3, "sdks": 3, "threads": 4, "tasks": 2, "fork": 3}[mode]
     assert root_total_pico(spans) == own_total_pico(spans) == emulator.total_pico > 0
     assert len(list((tmp_path / "record").glob("*.jsonl"))) == (3 if mode == "fork" else 1)
     without_secrets(*(file.read_text() for file in (tmp_path / "record").iterdir()))

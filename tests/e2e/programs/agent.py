@@ -1,6 +1,6 @@
 """An agent that knows nothing of OpenTelemetry: it asks models over HTTP and prints what it got.
 
-agent.py URL [plain|threads|fork|tasks|import-late]
+agent.py URL [plain|sdks|threads|tasks|fork|crash]
 """
 
 from __future__ import annotations
@@ -47,6 +47,18 @@ def main(url: str, mode: str) -> None:
         print(json.loads(ask(url))["model"])
         print("data: [DONE]" in ask(url, stream=True))
         print(json.loads(asyncio.run(ask_async(url)))["model"])
+    elif mode == "sdks":
+        import anthropic
+        import openai
+
+        chat = openai.OpenAI(base_url=f"{url}/v1", api_key=SECRET).chat.completions
+        messages = [{"role": "user", "content": QUESTION}]
+        print(chat.create(model="gpt-4o", messages=messages).model)
+        usage = {"include_usage": True}  # nobody asks an unknown host for it unasked, and an estimate is not exact
+        print(len(list(chat.create(model="gpt-4o", messages=messages, stream=True, stream_options=usage))) > 2)
+        claude = anthropic.Anthropic(base_url=url, api_key=SECRET)
+        with claude.messages.stream(model="claude-sonnet-4-5", max_tokens=64, messages=messages) as stream:
+            print(stream.get_final_message().model)
     elif mode == "threads":
         with ThreadPoolExecutor(3) as pool:
             print(len(list(pool.map(lambda _: ask(url), range(4)))))
