@@ -45,12 +45,11 @@ SETS: dict[str, dict[str, Any]] = {
     "base-url": {
         "hosts": False,
         "providers": ["openai", "anthropic", "google", "mistral", "cohere", "ollama", "groq"],
-        "without": ["openai-embeddings", "groq-stream"],  # their names do not tell who sells them
     },
 }
 """Name -> the driver's `Set`."""
 
-MANY_SELLERS = ("groq", "groq-async", "agent-groq")
+MANY_SELLERS = ("groq", "groq-async", "groq-stream", "agent-groq")
 """Programs whose model many sell: at an address nobody knows it has no price."""
 
 

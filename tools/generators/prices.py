@@ -17,7 +17,7 @@ OVERLAY = PRICES / "overlay.yaml"
 FORMAT = "agentcost-prices/1"
 ATTRIBUTION = "Derived from genai-prices, MIT, Copyright (c) Pydantic Services Inc. 2025 to present"
 _NOT_RE2 = re.compile(r"\(\?(?:[=!]|<[=!]|>|P=|\()|\\[1-9]")
-_RULES = ("free", "fallback", "tiers", "regions", "multipliers", "measures", "covers", "aliases", "name_context")
+_RULES = ("free", "guess", "fallback", "tiers", "regions", "multipliers", "measures", "covers", "aliases", "name_context")
 _DOCUMENTATION = ("source", "checked")
 _DAY = re.compile(r"^\d{4}-\d{2}-\d{2}$")
 
@@ -66,10 +66,12 @@ def _apply_rules(provider: dict[str, Any], name: str, rules: dict[str, Any]) -> 
         if key == "tier_op":
             for model in provider["models"]:
                 _inclusive(model)
+        elif key == "not_sold":
+            provider["models"] = [m for m in provider["models"] if not holds(_plain(value["models"]), m["id"])]
         elif key in _RULES:
             provider[key] = _plain(value)
         else:
-            raise fail(OVERLAY, f"providers.{name}.{key}", f"is none of {', '.join((*_RULES, 'tier_op'))}")
+            raise fail(OVERLAY, f"providers.{name}.{key}", f"is none of {', '.join((*_RULES, 'tier_op', 'not_sold'))}")
     for key in ("multipliers", "measures", "covers", "aliases"):
         for number, rule in enumerate(rules.get(key, ())):
             _need_source(f"providers.{name}.{key}[{number}]", rule)
