@@ -313,6 +313,8 @@ class Meter:
             if error is not None:
                 return replace(reading, reason=f"stream_error:{_error_name(error)}"[:80])
             return replace(reading, reason="stream_without_usage" if complete else "cut_stream_without_usage")
+        if reading.status == "no_usage" and reading.reason.startswith("response_") and not complete:
+            return replace(reading, reason="cut_stream_without_usage")  # its last words were "in progress"
         if reading.status == "usage":
             cut = not complete if api.final is None else api.final.search(tail) is None
             if cut:

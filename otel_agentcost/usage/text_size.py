@@ -72,7 +72,14 @@ def request_characters(body: bytes) -> int | None:
 
 
 def answer_characters(event: Mapping[str, object]) -> int:
-    """Return the characters of text in one event of a streamed answer."""
+    """Return the characters of text in one event of a streamed answer.
+
+    OpenAI's responses stream tells every text piece by piece and then again as a whole; only the pieces count.
+    """
+    kind = event.get("type")
+    if isinstance(kind, str) and kind.startswith("response."):
+        piece = event.get("delta")
+        return len(piece) if isinstance(piece, str) else 0
     return _written(event, 0)
 
 
