@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
@@ -16,7 +17,7 @@ def draw(command: list[str], target: Path) -> int:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = done.stdout.rstrip().splitlines()
     width = max(len(line) for line in lines) + 2
-    console = Console(record=True, width=width, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(record=True, width=width, file=io.StringIO())
     console.print(Text(f"$ {' '.join(command)}", style="bold"))
     for line in lines:
         console.print(Text(line, style="bold green" if "last pico-dollar" in line else ""))

@@ -17,7 +17,8 @@ OVERLAY = PRICES / "overlay.yaml"
 FORMAT = "agentcost-prices/1"
 ATTRIBUTION = "Derived from genai-prices, MIT, Copyright (c) Pydantic Services Inc. 2025 to present"
 _NOT_RE2 = re.compile(r"\(\?(?:[=!]|<[=!]|>|P=|\()|\\[1-9]")
-_RULES = ("free", "guess", "fallback", "tiers", "regions", "multipliers", "measures", "covers", "aliases", "name_context")
+_LISTS = ("multipliers", "measures", "covers", "aliases")
+_RULES = ("free", "guess", "fallback", "tiers", "regions", *_LISTS, "name_context")
 _DOCUMENTATION = ("source", "checked")
 _DAY = re.compile(r"^\d{4}-\d{2}-\d{2}$")
 
@@ -72,7 +73,7 @@ def _apply_rules(provider: dict[str, Any], name: str, rules: dict[str, Any]) -> 
             provider[key] = _plain(value)
         else:
             raise fail(OVERLAY, f"providers.{name}.{key}", f"is none of {', '.join((*_RULES, 'tier_op', 'not_sold'))}")
-    for key in ("multipliers", "measures", "covers", "aliases"):
+    for key in _LISTS:
         for number, rule in enumerate(rules.get(key, ())):
             _need_source(f"providers.{name}.{key}[{number}]", rule)
 
@@ -188,7 +189,7 @@ def _plain(value: Any) -> Any:
 def _slim(provider: dict[str, Any]) -> dict[str, Any]:
     """Write the frequent cases short: `match` of names only, one undated tariff; leave the sources in the overlay."""
     result = {k: v for k, v in provider.items() if k != "models"}
-    for key in ("multipliers", "measures", "covers", "aliases"):
+    for key in _LISTS:
         if key in result:
             result[key] = [{k: v for k, v in rule.items() if k not in _DOCUMENTATION} for rule in result[key]]
     result["models"] = []
