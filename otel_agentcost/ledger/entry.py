@@ -88,10 +88,9 @@ _STATUS_OF_BILL: dict[str, ChargeStatus] = {
 
 def charge_in_full(entry: Entry) -> Charge:
     """Charge a span its own bill."""
-    bill = entry.bill
+    bill, reading = entry.bill, entry.reading
     if bill is None:
-        return Charge(pico=None)
-    reading = entry.reading
+        return Charge(pico=None, usage=reading.usage if reading is not None else None)
     status, reason = _STATUS_OF_BILL[bill.status], bill.reason
     if not status and reading is not None and not reading.has_both_sides and bill.source != "provider":
         status, reason = "partial", "output_not_reported"

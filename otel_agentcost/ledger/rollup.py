@@ -19,6 +19,8 @@ class Rollup:
     tool: int = 0
     api: int = 0
     compute: int = 0
+    model: int = 0
+    """Pico-units of calls and aggregates in whatever component: what an authoritative total of a run speaks of."""
     input_tokens: int = 0
     output_tokens: int = 0
     cache_read_tokens: int = 0
@@ -56,6 +58,7 @@ class Rollup:
         self.tool += other.tool
         self.api += other.api
         self.compute += other.compute
+        self.model += other.model
         self.input_tokens += other.input_tokens
         self.output_tokens += other.output_tokens
         self.cache_read_tokens += other.cache_read_tokens
@@ -124,6 +127,8 @@ class Rollup:
     def _spend(self, entry: Entry, charge: Charge, pico: int) -> None:
         for component, part in split(entry, charge, pico).items():
             setattr(self, component, getattr(self, component) + part)
+        if entry.reading is not None and entry.reading.kind in ("call", "aggregate"):
+            self.model += pico
         if entry.failed and pico > 0:
             self.failed += pico
         self._drive(driver_name(entry), pico)
@@ -144,6 +149,7 @@ class Rollup:
 
 _COUNTED = (
     *COMPONENTS,
+    "model",
     "input_tokens",
     "output_tokens",
     "cache_read_tokens",

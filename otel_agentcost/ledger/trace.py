@@ -8,11 +8,11 @@ stranger settles the whole trace again. `settle()` is the judge in all three.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from otel_agentcost.ledger.entry import Charge, Entry, Pricer, charge_in_full
-from otel_agentcost.ledger.requests import family, is_call, is_fetch, shows_usage
+from otel_agentcost.ledger.requests import family, is_call, is_fee, is_fetch, shows_usage
 from otel_agentcost.ledger.rollup import Rollup
 from otel_agentcost.ledger.settle import Below, CumulativeKey, Settlement, charge_aggregate, settle
 from otel_agentcost.ledger.tree import BOUNDARIES, carries_usage
@@ -82,6 +82,9 @@ class TraceLedger:
         self._has_aggregates = False
         self._has_orphans = False
         self.lifetime: dict[CumulativeKey, Usage] = {}
+        """Last lifetime totals of the session's earlier traces."""
+        self.latest: Mapping[CumulativeKey, Usage] = {}
+        """The same with what this trace added, where it has such totals."""
         self.total = Rollup()
         self.folded = 0
         """Records dropped to stay within the bound; their money stays in the totals."""
@@ -230,10 +233,10 @@ class TraceLedger:
             return Charge(pico=None), None
         if carries_usage(entry):
             return self._charge_aggregate(node, entry)
-        if reading.kind == "call":
-            return self._charge_call(node, entry)
-        if reading.kind in ("tool", "api") and entry.bill is not None:
-            return self._charge_among(node, entry, self._fee_relatives(node, entry))
+        if reading.kind == "call" or is_fee(entry):
+            return self._charge_among(node, entry, self._relatives(node, entry))
+        if reading.kind in BOUNDARIES and (node.open_children or self._is_below_written(node)):
+            return self._charge_in_trace(node, entry)  # it separates what was seen together while it was open
         return self._simply(entry, charge_in_full(entry))
 
     def _simply(self, entry: Entry, charge: Charge) -> tuple[Charge, Rollup | None]:
@@ -241,40 +244,30 @@ class TraceLedger:
         delta.include(entry, charge)
         return charge, (None if delta.empty else delta)
 
-    def _charge_call(self, node: Node, entry: Entry) -> tuple[Charge, Rollup | None]:
-        reading = entry.reading
-        assert reading is not None
-        wrapped = [n for n in node.visible or () if n.entry is not None and is_call(n.entry)]
-        return self._charge_among(node, entry, self._relatives(entry, wrapped))
-
-    def _relatives(self, entry: Entry, wrapped: list[Node]) -> list[Node]:
-        """Everything posted that may show the same request as this call, or as one of those, and so on."""
-        found = {n.span_id: n for n in wrapped}
-        queue: list[Entry] = [entry, *(n.entry for n in wrapped if n.entry is not None)]
+    def _relatives(self, node: Node, entry: Entry) -> list[Node]:
+        """Everything posted that may show the same request or fee as this record, or as one of those, and so on."""
+        call = is_call(entry)
+        found: dict[str, Node] = {}
+        queue: list[tuple[Entry, list[Node] | None]] = [(entry, node.visible)]
         while queue:
-            call = queue.pop()
-            reading = call.reading
+            here, inner = queue.pop()
+            near = list(inner or ())
+            reading = here.reading
             assert reading is not None
-            near = [n for name in reading.identity for n in self._by_identity.get(name, ())]
-            if any(n.span_id not in found for n in near):
-                self._tangled = True
-            siblings = self._siblings.get((call.parent_id, family(reading)), ())
-            if any(n.entry is not None and n.entry.emitter != call.emitter for n in siblings):
-                near.extend(siblings)
-            for node in near:
-                for relative in (node, *(node.inner or ())):
-                    if relative.span_id in found or relative.span_id == entry.span_id:
-                        continue
-                    if relative.entry is not None and is_call(relative.entry):
-                        found[relative.span_id] = relative
-                        queue.append(relative.entry)
-        return list(found.values())
-
-    def _fee_relatives(self, node: Node, entry: Entry) -> list[Node]:
-        assert entry.reading is not None
-        found = {n.span_id: n for n in node.visible or () if n.entry is not None and not is_call(n.entry)}
-        for name in entry.reading.identity:
-            found.update({n.span_id: n for n in self._by_identity.get(name, ())})
+            for name in reading.identity:
+                near.extend(self._by_identity.get(name, ()))
+            if call:
+                siblings = self._siblings.get((here.parent_id, family(reading)), ())
+                if any(n.entry is not None and n.entry.emitter != here.emitter for n in siblings):
+                    near.extend(siblings)
+            for other in near:
+                known = other.entry
+                if known is None or other.span_id in found or other.span_id == entry.span_id:
+                    continue
+                if is_call(known) == call:
+                    found[other.span_id] = other
+                    queue.append((known, other.inner))
+        self._tangled = self._tangled or (call and bool(found) and _is_intricate(entry, found.values()))
         return list(found.values())
 
     def _charge_among(self, node: Node, entry: Entry, relatives: list[Node]) -> tuple[Charge, Rollup | None]:
@@ -299,6 +292,8 @@ class TraceLedger:
         before = settle(known, self._price, lifetime=self.lifetime)
         everything[entry.span_id] = entry
         after = settle(everything.values(), self._price, lifetime=self.lifetime)
+        if after.lifetime != self.lifetime:
+            self.latest = after.lifetime
         delta = _rollup(everything.values(), after).minus(_rollup(known, before))
         own = after.charges[entry.span_id]
         if delta.total == (own.pico or 0):
@@ -316,7 +311,7 @@ class TraceLedger:
         if awkward and not self.folded:
             return self._charge_in_trace(node, entry)
         sums = node.below if node.below is not None else Below()
-        return self._simply(entry, charge_aggregate(entry, sums, sums.tokens, self._price))
+        return self._simply(entry, charge_aggregate(entry, sums, self._price))
 
     def _is_below_written(self, node: Node, inside: Node | None = None) -> bool:
         """Tell whether a span above that shares the request has been written, so that it may need a correction."""
@@ -366,7 +361,7 @@ class TraceLedger:
         sums = node.below
         if sums is None:
             sums = node.below = Below()
-        sums.pico += delta.llm
+        sums.pico += delta.model
         sums.saw_usage = sums.saw_usage or bool(delta.input_tokens or delta.output_tokens)
         sums.tokens = (sums.tokens[0] + delta.input_tokens, sums.tokens[1] + delta.output_tokens)
 
@@ -382,8 +377,9 @@ class TraceLedger:
                 node.below.estimated = node.below.estimated or reading.estimated
                 node.below.families.add(family(reading))
             node.inner = node.visible or []
-            node.visible = [node] if shows_usage(entry) else [node, *(node.visible or ())]
-        elif reading is not None and reading.kind in ("tool", "api") and entry.bill is not None:
+            hides = shows_usage(entry) and not is_fetch(entry)
+            node.visible = [node] if hides else [node, *(node.visible or ())]
+        elif reading is not None and is_fee(entry):
             node.inner = node.visible or []
             node.visible = [node] if reading.kind == "tool" else [node, *(node.visible or ())]
         elif reading is not None and reading.kind in BOUNDARIES:
@@ -437,9 +433,13 @@ class TraceLedger:
 def _may_be_corrected(entry: Entry) -> bool:
     """Tell whether what ends later below this written span can change its charge."""
     reading = entry.reading
-    return reading is not None and (
-        reading.kind == "call" or carries_usage(entry) or (reading.kind in ("tool", "api") and entry.bill is not None)
-    )
+    return reading is not None and (reading.kind == "call" or carries_usage(entry) or is_fee(entry))
+
+
+def _is_intricate(entry: Entry, relatives: Iterable[Node]) -> bool:
+    """Tell whether mirrors among these would blur what an aggregate above knows: other models, or guesses."""
+    readings = [e.reading for e in (entry, *(n.entry for n in relatives if n.entry is not None)) if e.reading]
+    return len({family(r) for r in readings}) > 1 or any(r.estimated for r in readings)
 
 
 def _plain(node: Node) -> Entry:
