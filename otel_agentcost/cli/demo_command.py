@@ -123,7 +123,8 @@ def command(console: Console, out: Path) -> int:
             console.line(line)
         console.line()
         console.line(f"{plural(len(performance.spans), 'span')} in {took:.1f} s, written to {out}")
-        dearest = max(traces.records, key=lambda r: tree.own_pico(r.attributes) or 0)
+        ours = [r for r in traces.records if r.scope.startswith("otel_agentcost")]
+        dearest = max(ours, key=lambda r: tree.own_pico(r.attributes) or 0)
         console.line(f"one figure explained: agentcost explain {dearest.span_id} {out} --config {prices}")
     if exported is not None:
         how = "sent to" if exported else "could not be sent to"

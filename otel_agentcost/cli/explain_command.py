@@ -188,10 +188,12 @@ class Explanation:
             other = charge.reason.removeprefix("mirror_of:")
             name = self.names.get((self.record.trace_id, other))
             words.append(f"the request is charged on {name or 'span'} {other}")
-        if self.stated is not None and not self.agrees:
-            words.append(click.style(f"but the span says {money_text(self.stated, charge.currency)}", fg="red"))
-        elif self.stated is not None:
+        if self.stated is not None:
             words.append("as the span says")
+            if not self.agrees:
+                # Either somebody changed the figure, or it was made of more than the span shows.
+                given = money_text(self.recomputed, charge.currency)
+                words.append(click.style(f"but its attributes and this price book give {given}", fg="red"))
             if self.bill is not None and self.bill.total is None:
                 # The process that priced it saw more than it wrote: a quantity or name without an attribute.
                 words.append("it was priced from evidence that is not among the span's attributes")
