@@ -45,5 +45,5 @@ class InputError(AgentCostError):
     """A file handed to the command line is missing, truncated or of an unknown form."""
 
 
-class BudgetExceeded(AgentCostError):
+class BudgetExceeded(AgentCostError):  # noqa: N818 - the field's name for it
     """An enforced budget has no room for the next call."""

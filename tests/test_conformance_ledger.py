@@ -121,7 +121,7 @@ def orders(entries: list[Entry]) -> Iterator[list[Entry]]:
     if len(entries) <= 5:
         yield from (list(p) for p in permutations(entries))
         return
-    rng = random.Random(len(entries))  # noqa: S311
+    rng = random.Random(len(entries))
     count = 40 if len(entries) < 100 else 2
     for _ in range(count):
         shuffled = entries[:]

@@ -6,12 +6,12 @@ Python loads these files, the Go component embeds the very same bytes. Never edi
 from __future__ import annotations
 
 import json
-from functools import lru_cache
+from functools import cache
 from pkgutil import get_data  # importlib.resources would add 7 ms to the import of every application
 from typing import Any
 
 
-@lru_cache(maxsize=None)
+@cache
 def load(name: str) -> Any:
     """Return the parsed content of `<name>.json`; parsed once, so treat it as read-only."""
     content = get_data(__name__, f"{name}.json")

@@ -119,6 +119,8 @@ class Ledger:
         if session_id and not trace.session:
             self._join(trace, session_id)
         posting = ledger.post(entry)
+        if trace.session and ledger.latest:
+            self._remember_lifetime(trace.session, ledger)
         session = self._sessions.get(trace.session) if trace.session else None
         if posting.delta is not None:
             self.total.merge(posting.delta)
@@ -130,8 +132,6 @@ class Ledger:
         if not posting.local_root:
             return Outcome(posting=posting, conversation=to_date)
         trace.written = ledger.open_roots == 0
-        if trace.session and ledger.lifetime:
-            self._remember_lifetime(trace.session, ledger)
         part_of_other = session is not None and session.trace_id != trace_id
         total = None if part_of_other else self._session_total(trace, posting, session, entry)
         if not entry.parent_id and posting.complete and ledger.open_spans == 0:
@@ -161,7 +161,7 @@ class Ledger:
 
     def _remember_lifetime(self, session_id: str, ledger: TraceLedger) -> None:
         self._lifetimes.pop(session_id, None)
-        self._lifetimes[session_id] = dict(ledger.lifetime)
+        self._lifetimes[session_id] = ledger.latest
         while len(self._lifetimes) > self.limits.conversations:
             self._lifetimes.popitem(last=False)
 

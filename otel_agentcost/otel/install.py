@@ -94,6 +94,7 @@ class Installation:
         from otel_agentcost.otel.processor import AgentCostSpanProcessor
 
         self._processor = AgentCostSpanProcessor(self.config, meter_provider=self._meter_provider)
+        self._processor.yields = True
         if tracer_provider is not None:
             self.follow(tracer_provider)
             scope.use_provider(tracer_provider)

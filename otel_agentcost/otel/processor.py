@@ -84,6 +84,8 @@ class AgentCostSpanProcessor(SpanProcessor):
         self._baggage = self.config.identity.baggage
         self._fees = self.config.capture.fees
         self._inner: SpanProcessor | None = None
+        self.yields = False
+        """Set by `install()`: a processor that the application added itself is the one to work."""
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_forker(weakref.ref(self)))
 
@@ -190,12 +192,17 @@ class AgentCostSpanProcessor(SpanProcessor):
         group = getattr(span, "_span_processor", None)
         beside = getattr(group, "_span_processors", ())
         for other in beside:
-            if other is self:
-                break
-            if isinstance(other, AgentCostSpanProcessor) and other._state == "active":
+            if other is self or not isinstance(other, AgentCostSpanProcessor) or other._state == "inert":
+                continue
+            if self.yields and not other.yields:
                 self._state = "inert"
-                log_once("processor.twice", "otel-agentcost: installed twice on one provider; this one stays idle")
                 return
+            if other._state == "active":
+                if self.yields or not other.yields:
+                    self._state = "inert"
+                    log_once("processor.twice", "otel-agentcost: installed twice on one provider; this one stays idle")
+                    return
+                other._state = "inert"
         self._state = "active"
         if not HAS_ENDING_HOOK and self._inner is None and beside and beside[0] is not self and self in beside:
             with group._lock:  # type: ignore[union-attr]

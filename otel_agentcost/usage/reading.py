@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Literal, Union
+from typing import Literal
 
 from otel_agentcost.usage.units import UNITS, specific_first
 
-Quantity = Union[int, Decimal]
+Quantity = int | Decimal
 """A count, or a measured amount with at most nine decimals (seconds, megabytes). Never a float."""
 
 Kind = Literal["call", "aggregate", "tool", "api", "compute"]

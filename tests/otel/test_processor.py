@@ -292,6 +292,24 @@ def test_installed_twice_charges_once() -> None:
     assert pico(captured) == 2 * COST
 
 
+@pytest.mark.parametrize("installed_first", [True, False])
+def test_a_processor_added_in_code_works_instead_of_an_installed_one(installed_first: bool) -> None:
+    """Zero-code start-up gives way to what the application set up, wherever the two stand."""
+    captured = CapturedSpans()
+    provider = TracerProvider()
+    installed = AgentCostSpanProcessor()
+    installed.yields = True
+    own = AgentCostSpanProcessor(Config.load(identity={"tenant": "own"}))
+    for processor in (installed, own) if installed_first else (own, installed):
+        provider.add_span_processor(processor)
+    provider.add_span_processor(SimpleSpanProcessor(captured))
+    one_trace(provider.get_tracer("app"))
+    assert pico(captured) == 2 * COST
+    assert own.charged_total.pico == 2 * COST
+    assert installed.charged_total.pico == 0
+    assert {"own"} == {s.attributes["agentcost.tenant"] for s in captured.spans}
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork")
 @pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
 def test_a_forked_child_starts_with_an_empty_ledger() -> None:
