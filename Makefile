@@ -15,15 +15,17 @@ $(UV):
 	$(BIN)/python -m pip install --quiet --upgrade uv
 
 $(VENV)/.installed: pyproject.toml | $(UV)
-	$(UV) pip install --quiet --python $(BIN)/python -e '.[demo,zero-code]' --group lint --group generate --group test --group file-config
+	$(UV) pip install --quiet --python $(BIN)/python -e '.[demo,zero-code]' \
+		--group lint --group generate --group test --group sdks --group file-config
 	@touch $@
 
 demo: $(VENV)/.installed ## Run a small company of agents offline and show what its session cost
 	$(BIN)/agentcost demo
 
-test: $(VENV)/.installed ## All tests, on the default Python and on the oldest one found
+test: $(VENV)/.installed ## All tests: default Python, oldest one found, other instrumentations beside us
 	$(BIN)/python -m pytest
 	$(BIN)/python tools/test_matrix.py --oldest
+	$(BIN)/python tools/test_matrix.py --beside
 
 test-all: $(VENV)/.installed ## All tests on every Python found, with the oldest and the newest OpenTelemetry
 	$(BIN)/python tools/test_matrix.py --all

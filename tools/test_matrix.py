@@ -1,6 +1,7 @@
 """Run the test suite on other Pythons and other OpenTelemetry versions, each in a virtual environment of its own.
 
     python tools/test_matrix.py --oldest     the oldest Python found, with the oldest OpenTelemetry we support
+    python tools/test_matrix.py --beside     this Python, the live matrix with other instrumentations beside us
     python tools/test_matrix.py --all        every Python found, with the oldest and the newest OpenTelemetry
     python tools/test_matrix.py --list       only say what would run
 
@@ -35,8 +36,9 @@ OLDEST_OTEL = (
     "opentelemetry-instrumentation>=0.60b0,<0.61b0",
     "opentelemetry-instrumentation-httpx>=0.60b0,<0.61b0",
     "opentelemetry-distro>=0.60b0,<0.61b0",
+    "openai<3",
 )
-"""The first release line that pyproject.toml admits; contrib packages of the same date."""
+"""The first release line that pyproject.toml admits, contrib packages of the same date, and the SDK on old httpx."""
 EXTRAS = "demo,zero-code"
 
 
@@ -62,7 +64,7 @@ class Job:
 
     interpreter: Interpreter
     otel: str
-    """oldest or newest."""
+    """oldest, newest, or beside: the newest with other instrumentations installed."""
 
     @property
     def environment(self) -> Path:
@@ -70,6 +72,8 @@ class Job:
         return ROOT / f".venv-{self.interpreter.minor}-{self.otel}"
 
     def __str__(self) -> str:
+        if self.otel == "beside":
+            return f"{self.interpreter}, live matrix with other instrumentations beside us"
         return f"{self.interpreter}, {self.otel} OpenTelemetry"
 
 
@@ -121,9 +125,11 @@ def prepare(job: Job, uv: str) -> bool:
     if run([uv, "venv", "--quiet", "--clear", "--python", job.interpreter.path, str(job.environment)], env=offline):
         return False
     install = [uv, "pip", "install", "--quiet", "--python", str(job.environment / "bin" / "python")]
-    install += ["-e", f".[{EXTRAS}]", "--group", "test", *constraints]
+    install += ["-e", f".[{EXTRAS}]", "--group", "test", "--group", "sdks", *constraints]
     if job.otel == "newest":
         install += ["--group", "file-config"]  # pinned to one SDK release each; none for the oldest
+    if job.otel == "beside":
+        install += ["--group", "beside"]  # kept apart: zero-code start-up would load them in every other test
     if run(install, env=offline):
         return False
     marker.write_text(wanted)
@@ -152,6 +158,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--oldest", action="store_true", help="oldest Python found, oldest OpenTelemetry")
+    which.add_argument("--beside", action="store_true", help="the live matrix, other instrumentations beside us")
     which.add_argument("--all", action="store_true", help="every Python found, oldest and newest OpenTelemetry")
     which.add_argument("--list", action="store_true", help="list the runs of --all and stop")
     options = parser.parse_args(arguments)
@@ -169,7 +176,11 @@ def main(argv: list[str] | None = None) -> int:
         print(f"not on this machine, so not tested here: {', '.join(missing)}")
     if len(found) == 1:
         print("only one Python found: it is the oldest and the newest")
-    if options.oldest:
+    if options.beside:
+        default = next((i for i in found if i.version[:2] == running), found[-1])
+        jobs = [Job(default, "beside")]
+        for_pytest = for_pytest or ["tests/live"]
+    elif options.oldest:
         jobs = [Job(found[0], "oldest")]
         if found[0].version[:2] == running:
             print(
