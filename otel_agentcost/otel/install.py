@@ -118,7 +118,10 @@ class Installation:
 
     def _make_http_spans(self, tracer_provider: TracerProvider | None) -> None:
         """Let OpenTelemetry's own instrumentation make HTTP spans, with addresses redacted and sizes added."""
-        from opentelemetry.instrumentation import httpx as instrumentation
+        try:
+            from opentelemetry.instrumentation import httpx as instrumentation
+        except ImportError:  # before 0.65b0 it imports httpx itself, which need not be installed
+            return
 
         from otel_agentcost.otel.http.spans import span_hooks
 
