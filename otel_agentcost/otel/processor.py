@@ -327,7 +327,10 @@ class AgentCostSpanProcessor(SpanProcessor):
         if reading is None and not outcome.posting.local_root and outcome.posting.subtree is None:
             return None
         self._measure(entry, outcome, held, span)
-        return self._written(span, held, entry, outcome)
+        result = self._written(held, entry, outcome)
+        if seen and bill is not None and outcome.posting.charge.counts:
+            result.update(unseen_units(held, bill))
+        return result
 
     def _paid_request(self, held: Mapping[str, Any]) -> Reading | None:
         if "http.request.method" not in held and "http.method" not in held:
@@ -362,7 +365,7 @@ class AgentCostSpanProcessor(SpanProcessor):
                 duration_seconds=(entry.end - entry.start) / 1e9,
             )
 
-    def _written(self, span: ReadableSpan, held: Mapping[str, Any], entry: Entry, outcome: Outcome) -> Written:
+    def _written(self, held: Mapping[str, Any], entry: Entry, outcome: Outcome) -> dict[str, str | bool | int | float]:
         posting = outcome.posting
         call = entry.reading is not None and entry.reading.kind == "call"
         result = charge_attributes(posting.charge, full=self._full, mirrors=self.config.mirrors, call=call)
@@ -400,6 +403,29 @@ class AgentCostSpanProcessor(SpanProcessor):
         self._lock = threading.Lock()
         self._ledger.forget()
         evidence.EVIDENCE.clear()
+
+
+_STANDARD = frozenset(
+    {"input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "output_reasoning_tokens"}
+)
+"""Units that have a GenAI attribute of their own."""
+
+
+def unseen_units(held: Mapping[str, Any], bill: Bill) -> dict[str, int | float | str]:
+    """Attributes for billed units that no GenAI attribute shows (searches, one-hour cache writes, audio ...).
+
+    With them the Collector and `agentcost replay` can price the span as we did; most spans need none.
+    """
+    result: dict[str, int | float | str] = {}
+    if "gen_ai.usage.input_tokens" in held:
+        for item in bill.items:
+            if item.unit not in _STANDARD and item.quantity and not item.model:
+                known = result.get(f"agentcost.usage.{item.unit}", 0)
+                quantity = item.quantity if isinstance(item.quantity, int) else float(item.quantity)
+                result[f"agentcost.usage.{item.unit}"] = quantity + known  # type: ignore[operator]
+    if result:
+        result["agentcost.kind"] = "call"
+    return result
 
 
 def _text(held: Mapping[str, Any], name: str) -> str:
