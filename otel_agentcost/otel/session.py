@@ -307,6 +307,11 @@ class _Charge(_Measured):
         marks: Attributes = {_semconv.AGENTCOST_KIND: self._reading.kind}
         if what.get("reason"):
             marks[_semconv.AGENTCOST_STEP_NAME] = what["reason"]
+        if what.get("model"):
+            metered_by_time = self._reading.kind == "compute"
+            marks[_semconv.AGENTCOST_MACHINE if metered_by_time else _semconv.GEN_AI_REQUEST_MODEL] = what["model"]
+        if what.get("provider"):
+            marks[_semconv.GEN_AI_PROVIDER_NAME] = what["provider"]
         super().__init__("charge", marks, parent, start_time)
 
     def reading(self, error: BaseException | None) -> Reading | None:
