@@ -38,7 +38,7 @@ class VectorBook:
 
     def price(self, reading: Reading, *, at: int) -> Bill | None:
         if reading.kind in ("tool", "api", "compute"):
-            return None
+            return self._fee(reading)
         family = model_family(reading.model or reading.request_model or "")
         tier = reading.context.get("service_tier", "")
         rates = self._prices.get(f"{family}@{tier}") or self._prices.get(family)
@@ -57,6 +57,17 @@ class VectorBook:
     @property
     def fee_attributes(self) -> frozenset[str]:
         return frozenset()
+
+    def _fee(self, reading: Reading) -> Bill | None:
+        rates = self._prices.get(f"{reading.kind}:{reading.tool}")
+        if rates is None:
+            return None
+        items = tuple(
+            LineItem(unit, quantity, Rate(rates[unit], 1_000_000), Rate(rates[unit], 1_000_000).cost(quantity))
+            for unit, quantity in reading.billable.items()
+        )
+        total = sum(item.pico for item in items)
+        return Bill(status="priced", total=total, items=items, source="book", price_id=f"vector/{reading.tool}")
 
     def context_window(self, provider: str | None, model: str) -> int | None:
         return None
@@ -102,6 +113,7 @@ def entries_of(vector: dict[str, Any]) -> list[Entry]:
         if "reading" in span:
             given = dict(span["reading"])
             given["usage"] = Usage(given["usage"]) if "usage" in given else None
+            given["identity"] = tuple(given.get("identity", ()))
             reading = Reading(**given)
             entry = Entry(
                 span_id=span["id"],

@@ -81,6 +81,8 @@ class TraceLedger:
         self._tangled = False
         self._has_aggregates = False
         self._has_orphans = False
+        self._circular = False
+        """Malformed links: where the circle is cut depends on all of it."""
         self.lifetime: dict[CumulativeKey, Usage] = {}
         """Last lifetime totals of the session's earlier traces."""
         self.latest: Mapping[CumulativeKey, Usage] = {}
@@ -140,7 +142,9 @@ class TraceLedger:
             self._has_orphans = True
             self._waiting.setdefault(entry.parent_id, []).append(node)
         for child in self._waiting.pop(entry.span_id, ()):
-            if not self._is_above(child, node):
+            if self._is_above(child, node):
+                self._circular = True
+            else:
                 child.parent, child.orphan = node, False
                 self._lift(child, node)
         self._posted[entry.span_id] = node
@@ -227,7 +231,7 @@ class TraceLedger:
         reading = entry.reading
         if carries_usage(entry):
             self._has_aggregates = True
-        if relinked and (self._has_aggregates or self._is_below_written(node)):
+        if self._circular or relinked and (self._has_aggregates or self._is_below_written(node)):
             return self._charge_in_trace(node, entry)
         if reading is None:
             return Charge(pico=None), None
@@ -254,8 +258,10 @@ class TraceLedger:
             near = list(inner or ())
             reading = here.reading
             assert reading is not None
-            for name in reading.identity:
-                near.extend(self._by_identity.get(name, ()))
+            mates = [n for name in reading.identity for n in self._by_identity.get(name, ())]
+            if call and any(n not in near and n.span_id not in found for n in mates):
+                self._tangled = True  # charged in one place, shown in another
+            near.extend(mates)
             if call:
                 siblings = self._siblings.get((here.parent_id, family(reading)), ())
                 if any(n.entry is not None and n.entry.emitter != here.emitter for n in siblings):
