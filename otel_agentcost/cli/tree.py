@@ -204,14 +204,14 @@ def _node(record: SpanRecord) -> Node:
     own = own_pico(record.attributes)
     total = Figures(pico=own or 0, spans=1)
     status = record.attributes.get("agentcost.cost.status")
-    if status not in _UNCOUNTED and (own is not None or status is not None):
-        reading = reading_of(record)
-        if reading is not None:
-            total.input_tokens = reading.billable.input_tokens
-            total.output_tokens = reading.billable.output_tokens
-            total.llm_calls = int(reading.kind == "call")
-            total.tool_calls = int(reading.kind == "tool")
-            total.api_calls = int(reading.kind == "api")
+    reading = reading_of(record) if status not in _UNCOUNTED else None
+    if reading is not None and reading.kind == "tool":
+        total.tool_calls = 1  # also a tool nobody charges for was called
+    elif reading is not None and (own is not None or status is not None):
+        total.input_tokens = reading.billable.input_tokens
+        total.output_tokens = reading.billable.output_tokens
+        total.llm_calls = int(reading.kind == "call")
+        total.api_calls = int(reading.kind == "api")
     return Node(record=record, own=own, total=total)
 
 
