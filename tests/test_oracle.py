@@ -309,7 +309,7 @@ def run(trees: int, seed: int) -> tuple[int, int]:
     spans = money = 0
     earlier: list[list[Entry]] = []
     for number in range(trees):
-        chance = random.Random(f"{seed} {number}")  # noqa: S311
+        chance = random.Random(f"{seed} {number}")
         entries = tree(chance)
         try:
             total = check_settling(entries, chance)

@@ -231,7 +231,7 @@ class TraceLedger:
         reading = entry.reading
         if carries_usage(entry):
             self._has_aggregates = True
-        if self._circular or relinked and (self._has_aggregates or self._is_below_written(node)):
+        if self._circular or (relinked and (self._has_aggregates or self._is_below_written(node))):
             return self._charge_in_trace(node, entry)
         if reading is None:
             return Charge(pico=None), None
