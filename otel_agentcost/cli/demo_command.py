@@ -20,7 +20,6 @@ NEEDED = {
     "anthropic": "anthropic",
     "google.genai": "google-genai",
     "httpx": "httpx",
-    "starlette": "starlette",
     "uvicorn": "uvicorn",
 }
 """What the demo imports, and the package that has it."""
