@@ -28,6 +28,7 @@ def outputs() -> dict[Path, bytes]:
     return {
         **copies,
         INTERNAL / "usage" / "units_generated.go": _unit_table().encode(),
+        INTERNAL / "usage" / "labels_generated.go": _labels().encode(),
         INTERNAL / "semconv" / "semconv_generated.go": _names().encode(),
     }
 
@@ -89,6 +90,34 @@ def _set(keys: Iterable[str]) -> str:
     if len(names) == 1:
         return f"1 << {names[0]}"  # as gofmt has it
     return " | ".join(f"1<<{name}" for name in names) or "0"
+
+
+def _labels() -> str:
+    labels = sorted(read_yaml(SEMCONV / "dialects" / "labels.yaml")["labels"])
+    names = {label: "Label" + go_name(label.removeprefix(registry.PREFIX)) for label in labels}
+    width = max(map(len, names.values()))
+    rows = [f"\t{name}{' Label = iota' if not number else ''}" for number, name in enumerate(names.values())]
+    texts = [f'\t{(name + ":").ljust(width + 1)} "{label}",' for label, name in names.items()]
+    return "\n".join(
+        [
+            DO_NOT_EDIT,
+            "",
+            "package usage",
+            "",
+            "// The identity labels, in the order of their keys.",
+            "const (",
+            *rows,
+            ")",
+            "",
+            "// LabelCount is how many labels there are.",
+            f"const LabelCount = {len(labels)}",
+            "",
+            "var labelKeys = [LabelCount]string{",
+            *texts,
+            "}",
+            "",
+        ]
+    )
 
 
 def _names() -> str:

@@ -40,8 +40,11 @@ func trim(text string) string {
 
 // lower returns a text in lower case.
 func lower(text string) string {
-	if strings.Contains(text, "İ") { // the one letter whose lower case is two characters
-		text = strings.ReplaceAll(text, "İ", "i̇")
+	for i := range len(text) {
+		if c := text[i]; 'A' <= c && c <= 'Z' || c >= utf8.RuneSelf {
+			// The one letter whose lower case is two characters is written out first.
+			return strings.ToLower(strings.ReplaceAll(text, "İ", "i̇"))
+		}
 	}
-	return strings.ToLower(text)
+	return text
 }
