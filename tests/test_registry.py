@@ -124,7 +124,8 @@ def test_everything_the_ledger_writes_is_registered() -> None:
         ),
         3,
     )
-    rollup = Rollup(**numbers, **counts, window=0.5, drivers={"model:gpt-5": 7})
+    rollup = Rollup(**numbers, **counts)
+    rollup.window, rollup.drivers = 0.5, {"model:gpt-5": 7}
     bill = Bill(status="priced", total=5, source="book", price_id="2026/openai/gpt-5#default", currency="EUR")
     items = tuple(
         LineItem(unit=unit, quantity=1, rate=Rate("1", 1), pico=1)

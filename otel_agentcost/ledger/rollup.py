@@ -2,85 +2,137 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from operator import add, sub
 
 from otel_agentcost.ledger.entry import Charge, Entry
+from otel_agentcost.usage.units import UNITS
 
 COMPONENTS = ("llm", "tool", "api", "compute")
 MAX_DRIVERS = 64
 """Distinct models and tools a rollup tells apart; the rest is `other`."""
 
 
-@dataclass(slots=True)
+COUNTED = (
+    *COMPONENTS,
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "llm_calls",
+    "tool_calls",
+    "api_calls",
+    "errors",
+    "failed",
+    "unpriced",
+    "late",
+    "model",
+)
+"""The figures that add up, in the order they are kept: money in pico-units, tokens, calls, and what is not known."""
+
+_AT = {name: place for place, name in enumerate(COUNTED)}
+_UNPRICED = _AT["unpriced"]
+_MODEL = _AT["model"]
+_BUCKET = {key: _AT[unit.component] for key, unit in UNITS.items()}
+_TOKENS = (
+    (_AT["input_tokens"], "input_tokens"),
+    (_AT["output_tokens"], "output_tokens"),
+    (_AT["cache_read_tokens"], "cache_read_tokens"),
+    (_AT["cache_write_tokens"], "cache_write_tokens"),
+    (_AT["reasoning_tokens"], "output_reasoning_tokens"),
+)
+_NOTHING = [0] * len(COUNTED)
+
+
+class _Figure:
+    """One counted figure of a rollup, by name; the figures themselves stand in a list, so that adding is one step."""
+
+    __slots__ = ("_place",)
+
+    def __init__(self, place: int) -> None:
+        self._place = place
+
+    def __get__(self, rollup: Rollup, owner: type | None = None) -> int:
+        return rollup.counts[self._place]
+
+    def __set__(self, rollup: Rollup, value: int) -> None:
+        rollup.counts[self._place] = value
+
+
 class Rollup:
     """Money in pico-units by component, tokens, calls, and what is not known."""
 
-    llm: int = 0
-    tool: int = 0
-    api: int = 0
-    compute: int = 0
-    model: int = 0
-    """Pico-units of calls and aggregates in whatever component: what an authoritative total of a run speaks of."""
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cache_read_tokens: int = 0
-    cache_write_tokens: int = 0
-    reasoning_tokens: int = 0
-    llm_calls: int = 0
-    tool_calls: int = 0
-    api_calls: int = 0
-    errors: int = 0
-    failed: int = 0
+    __slots__ = ("counts", "drivers", "incomplete", "window")
+
+    llm = _Figure(_AT["llm"])
+    tool = _Figure(_AT["tool"])
+    api = _Figure(_AT["api"])
+    compute = _Figure(_AT["compute"])
+    input_tokens = _Figure(_AT["input_tokens"])
+    output_tokens = _Figure(_AT["output_tokens"])
+    cache_read_tokens = _Figure(_AT["cache_read_tokens"])
+    cache_write_tokens = _Figure(_AT["cache_write_tokens"])
+    reasoning_tokens = _Figure(_AT["reasoning_tokens"])
+    llm_calls = _Figure(_AT["llm_calls"])
+    tool_calls = _Figure(_AT["tool_calls"])
+    api_calls = _Figure(_AT["api_calls"])
+    errors = _Figure(_AT["errors"])
+    failed = _Figure(_AT["failed"])
     """Pico-units spent on calls that failed."""
-    unpriced: int = 0
+    unpriced = _Figure(_AT["unpriced"])
     """Calls with no cost claimed."""
-    late: int = 0
+    late = _Figure(_AT["late"])
     """Pico-units that arrived after the root was written."""
-    incomplete: bool = False
-    window: float = 0.0
-    """Largest share of a context window in use."""
-    drivers: dict[str, int] = field(default_factory=dict)
-    """Pico-units by `model:<name>`, `tool:<name>`, `api:<host>`, `compute`."""
+
+    model = _Figure(_AT["model"])
+    """Pico-units of calls and aggregates, whatever bucket they are in; no part of the total of its own."""
+
+    def __init__(self, **figures: int) -> None:
+        self.counts: list[int] = _NOTHING.copy()
+        for name, value in figures.items():
+            self.counts[_AT[name]] = value
+        self.drivers: dict[str, int] = {}
+        """Pico-units by `model:<name>`, `tool:<name>`, `api:<host>`, `compute`."""
+        self.incomplete = False
+        self.window = 0.0
+        """Largest share of a context window in use."""
+
+    def __repr__(self) -> str:
+        return f"Rollup({', '.join(f'{n}={v}' for n, v in zip(COUNTED, self.counts, strict=True) if v)})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Rollup):
+            return NotImplemented
+        return (self.counts, self.drivers, self.incomplete, self.window) == (
+            other.counts, other.drivers, other.incomplete, other.window
+        )  # fmt: skip
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
 
     @property
     def total(self) -> int:
         """All money, in pico-units."""
-        return self.llm + self.tool + self.api + self.compute
+        return sum(self.counts[:4])
 
     @property
     def empty(self) -> bool:
         """Tell whether nothing at all was counted."""
-        return not (self.total or self.llm_calls or self.tool_calls or self.api_calls or self.errors or self.unpriced)
+        return not any(self.counts)
 
     def merge(self, other: Rollup) -> None:
         """Add another rollup's figures to these."""
-        self.llm += other.llm
-        self.tool += other.tool
-        self.api += other.api
-        self.compute += other.compute
-        self.model += other.model
-        self.input_tokens += other.input_tokens
-        self.output_tokens += other.output_tokens
-        self.cache_read_tokens += other.cache_read_tokens
-        self.cache_write_tokens += other.cache_write_tokens
-        self.reasoning_tokens += other.reasoning_tokens
-        self.llm_calls += other.llm_calls
-        self.tool_calls += other.tool_calls
-        self.api_calls += other.api_calls
-        self.errors += other.errors
-        self.failed += other.failed
-        self.unpriced += other.unpriced
-        self.late += other.late
-        self.incomplete = self.incomplete or other.incomplete
-        self.window = max(self.window, other.window)
+        self.counts = list(map(add, self.counts, other.counts))
+        if other.incomplete:
+            self.incomplete = True
+        if other.window > self.window:
+            self.window = other.window
         for name, pico in other.drivers.items():
             self._drive(name, pico)
 
     def minus(self, other: Rollup) -> Rollup:
-        """Return the difference of the countable figures; used for what one posting changed."""
+        """Return the difference of the counted figures; used for what one posting changed."""
         result = Rollup()
-        for name in _COUNTED:
-            setattr(result, name, getattr(self, name) - getattr(other, name))
+        result.counts = list(map(sub, self.counts, other.counts))
         for name in {**self.drivers, **other.drivers}:
             changed = self.drivers.get(name, 0) - other.drivers.get(name, 0)
             if changed:
@@ -105,7 +157,7 @@ class Rollup:
     def include(self, entry: Entry, charge: Charge) -> None:
         """Count one span with what it was charged. Spans that only mirror another bring money 0 and no call."""
         reading = entry.reading
-        pico = charge.pico or 0
+        pico = charge.pico
         if pico:
             self._spend(entry, charge, pico)
         if reading is None:
@@ -114,21 +166,26 @@ class Rollup:
             self._count(entry, charge)
             if entry.window > self.window:
                 self.window = entry.window
-        if charge.status in ("unpriced", "invalid") and charge.counts:
-            self.unpriced += 1
-        if charge.usage is not None:
-            usage = charge.usage
-            self.input_tokens += usage.input_tokens
-            self.output_tokens += usage.output_tokens
-            self.cache_read_tokens += int(usage.get("cache_read_tokens", 0))
-            self.cache_write_tokens += int(usage.get("cache_write_tokens", 0))
-            self.reasoning_tokens += int(usage.get("output_reasoning_tokens", 0))
+            if charge.status in ("unpriced", "invalid"):
+                self.counts[_UNPRICED] += 1
+        usage = charge.usage
+        if usage:
+            counts, get = self.counts, usage.get
+            for place, unit in _TOKENS:
+                quantity = get(unit)
+                if quantity:
+                    counts[place] += int(quantity)
 
     def _spend(self, entry: Entry, charge: Charge, pico: int) -> None:
-        for component, part in split(entry, charge, pico).items():
-            setattr(self, component, getattr(self, component) + part)
+        counts, bill = self.counts, charge.bill
+        if bill is not None and bill.items and bill.total == pico:  # the usual case: every line has its bucket
+            for item in bill.items:
+                counts[_BUCKET[item.unit]] += item.pico
+        else:
+            for component, part in split(entry, charge, pico).items():
+                counts[_AT[component]] += part
         if entry.reading is not None and entry.reading.kind in ("call", "aggregate"):
-            self.model += pico
+            counts[_MODEL] += pico
         if entry.failed and pico > 0:
             self.failed += pico
         self._drive(driver_name(entry), pico)
@@ -145,23 +202,6 @@ class Rollup:
             self.api_calls += 1
         if entry.failed and reading.kind in ("call", "tool", "api"):
             self.errors += 1
-
-
-_COUNTED = (
-    *COMPONENTS,
-    "model",
-    "input_tokens",
-    "output_tokens",
-    "cache_read_tokens",
-    "cache_write_tokens",
-    "reasoning_tokens",
-    "llm_calls",
-    "tool_calls",
-    "api_calls",
-    "errors",
-    "failed",
-    "unpriced",
-)
 
 
 def split(entry: Entry, charge: Charge, pico: int) -> dict[str, int]:
