@@ -80,9 +80,11 @@ class Usage(Mapping[str, Quantity]):
         """Say what is impossible about these quantities, naming both numbers, or return None.
 
         Impossible: an unknown unit, a bool or float, a negative or unbelievably large number, a subset larger than
-        a total that was reported with it, disjoint subsets that add up to more than their total.
+        a total that was reported with it, disjoint subsets that add up to more than their total. Of several, the
+        first by unit name is told.
         """
-        for unit, quantity in self._quantities.items():
+        by_name = sorted(self._quantities.items())
+        for unit, quantity in by_name:
             if unit not in UNITS:
                 return f"unknown_unit:{unit}"
             if isinstance(quantity, bool) or not isinstance(quantity, (int, Decimal)):
@@ -93,14 +95,14 @@ class Usage(Mapping[str, Quantity]):
                 return f"negative:{unit}={quantity}"
             if quantity > MAX_QUANTITY:
                 return f"too_large:{unit}={quantity}"
-        for unit, quantity in self._quantities.items():
+        for unit, quantity in by_name:
             for above in UNITS[unit].ancestors:
                 total = self._quantities.get(above)
                 if total is not None and quantity > total:
-                    return f"subset_exceeds_total:{unit}={quantity}>{above}={total}"
+                    return f"subset_exceeds_total:{unit}={_plain(quantity)}>{above}={_plain(total)}"
         for unit, quantity in self.leaves().items():
             if quantity < 0:
-                return f"subsets_exceed_total:{unit}={self._quantities[unit]}"
+                return f"subsets_exceed_total:{unit}={_plain(self._quantities[unit])}"
         return None
 
     def leaves(self, priced: frozenset[str] | None = None) -> dict[str, Quantity]:
@@ -116,6 +118,11 @@ class Usage(Mapping[str, Quantity]):
             inside = sum((q for key, q in result.items() if outer < UNITS[key].dimensions), 0)
             result[unit] = self._quantities[unit] - inside
         return result
+
+
+def _plain(quantity: Quantity) -> str:
+    """Write a quantity without exponent or trailing zeros."""
+    return format(quantity.normalize(), "f") if isinstance(quantity, Decimal) else str(quantity)
 
 
 NOTHING = Usage()
