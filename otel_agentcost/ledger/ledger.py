@@ -72,10 +72,18 @@ class Ledger:
         self._sessions: dict[str, _Session] = {}
         self._conversations: OrderedDict[str, int] = OrderedDict()
         self._lifetimes: OrderedDict[str, Mapping[CumulativeKey, Usage]] = OrderedDict()
-        self.total = Rollup()
-        """Everything ever posted; eviction never takes from it."""
+        self._past = Rollup()
+        """Totals of traces that are held no more."""
         self.evicted = 0
         self.folded = 0
+
+    @property
+    def total(self) -> Rollup:
+        """Everything ever posted; eviction never takes from it."""
+        total = self._past.copy()
+        for trace in self._traces.values():
+            total.merge(trace.ledger.total)
+        return total
 
     def __len__(self) -> int:
         return len(self._traces)
@@ -123,7 +131,6 @@ class Ledger:
             self._remember_lifetime(trace.session, ledger)
         session = self._sessions.get(trace.session) if trace.session else None
         if posting.delta is not None:
-            self.total.merge(posting.delta)
             if session is not None and session.trace_id != trace_id:
                 session.elsewhere.merge(posting.delta)
             if posting.late:
@@ -219,6 +226,7 @@ class Ledger:
     def _free(self, trace_id: str) -> None:
         trace = self._traces.pop(trace_id)
         self.folded += trace.ledger.folded
+        self._past.merge(trace.ledger.total)
         for session_id in (
             [s for s, held in self._sessions.items() if held.trace_id == trace_id] if trace.session else ()
         ):
@@ -228,3 +236,4 @@ class Ledger:
         """Drop all open state (after a fork: the parent process reports those spans)."""
         self._traces.clear()
         self._sessions.clear()
+        self._past = Rollup()

@@ -56,7 +56,9 @@ class _Figure:
         return rollup.counts[self._place]
 
     def __set__(self, rollup: Rollup, value: int) -> None:
-        rollup.counts[self._place] = value
+        counts = rollup.counts.copy()  # a copy of this rollup may share them
+        counts[self._place] = value
+        rollup.counts = counts
 
 
 class Rollup:
@@ -128,6 +130,13 @@ class Rollup:
             self.window = other.window
         for name, pico in other.drivers.items():
             self._drive(name, pico)
+
+    def copy(self) -> Rollup:
+        """Return a rollup that goes its own way; the figures are shared until one of the two adds something."""
+        twin = Rollup.__new__(Rollup)
+        twin.counts, twin.drivers = self.counts, self.drivers.copy()
+        twin.incomplete, twin.window = self.incomplete, self.window
+        return twin
 
     def minus(self, other: Rollup) -> Rollup:
         """Return the difference of the counted figures; used for what one posting changed."""

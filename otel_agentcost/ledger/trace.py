@@ -362,8 +362,9 @@ class TraceLedger:
         """Count a change on the span, and at once on every ancestor that has been written already."""
         self.total.merge(delta)
         if node.rollup is None:
-            node.rollup = Rollup()
-        node.rollup.merge(delta)
+            node.rollup = delta.copy()
+        else:
+            node.rollup.merge(delta)
         sums = node.below
         if sums is None:
             sums = node.below = Below()
@@ -410,8 +411,9 @@ class TraceLedger:
         """Count what is below `node`, and what it shows, as being below `above`."""
         if figures and node.rollup is not None:
             if above.rollup is None:
-                above.rollup = Rollup()
-            above.rollup.merge(node.rollup)
+                above.rollup = node.rollup.copy()
+            else:
+                above.rollup.merge(node.rollup)
         if node.below is not None:
             if above.below is None:
                 above.below = Below()
