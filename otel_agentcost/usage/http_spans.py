@@ -7,7 +7,7 @@ from decimal import Decimal
 from urllib.parse import urlsplit
 
 from otel_agentcost.usage.quantities import decimal_of
-from otel_agentcost.usage.reading import Quantity, Reading, Status, Usage
+from otel_agentcost.usage.reading import MAX_QUANTITY, Quantity, Reading, Status, Usage
 
 _METHOD = ("http.request.method", "http.method")
 _URL = ("url.full", "http.url")
@@ -27,14 +27,14 @@ def read_http_client(attributes: Mapping[str, object]) -> Reading | None:
     and above is a failed request (`status="error"`, `http_<code>`).
     """
     method = attributes.get("http.request.method") or attributes.get("http.method")
-    if not isinstance(method, str):
+    if not isinstance(method, str) or not method:
         return None
     host, path = _address(attributes)
     if not host:
         return None
     usage = _ONE
     size = decimal_of(_first(attributes, _SIZE))
-    if size is not None and size >= 0 and size == size.to_integral_value():
+    if size is not None and 0 <= size <= MAX_QUANTITY and size == size.to_integral_value():
         quantities: dict[str, Quantity] = {"api_requests": 1, "response_megabytes": Decimal(int(size)) / _MEGABYTE}
         usage = Usage(quantities)
     status: Status = "usage"
