@@ -10,7 +10,8 @@ from otel_agentcost._data import load
 
 
 def _compile(rules: list[list[str]]) -> tuple[tuple[re.Pattern[str], str], ...]:
-    return tuple((re.compile(pattern), to.replace("$", "\\")) for pattern, to in rules)
+    # In the tables `$` is the end of the text and not the place before a last line break: RE2 knows no other.
+    return tuple((re.compile(pattern.replace("$", r"\Z")), to.replace("$", "\\")) for pattern, to in rules)
 
 
 _TABLE: dict[str, Any] = load("providers")["model_names"]

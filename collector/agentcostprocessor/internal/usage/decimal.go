@@ -277,7 +277,9 @@ func (d Decimal) String() string {
 	case d.exponent >= 0:
 		out = append(out, digits...)
 		for range d.exponent {
-			out = append(out, '0')
+			if !d.IsZero() {
+				out = append(out, '0')
+			}
 		}
 	case point > 0:
 		out = append(append(append(out, digits[:point]...), '.'), digits[point:]...)

@@ -172,19 +172,22 @@ func splitURL(url string) (host, path string) {
 	}
 	path, _, _ = strings.Cut(url, "#")
 	path, _, _ = strings.Cut(path, "?")
-	if at := strings.LastIndexByte(authority, '@'); at >= 0 {
-		authority = authority[at+1:]
-	}
-	open, shut := strings.IndexByte(authority, '['), strings.IndexByte(authority, ']')
-	switch {
-	case open < 0 && shut < 0:
-		host, _, _ = strings.Cut(authority, ":")
-	case open < 0 || shut < open || !isAddress(authority[open+1:shut]):
+	bracketed := strings.Contains(authority, "[")
+	if bracketed != strings.Contains(authority, "]") || bracketed && !isAddress(insideBrackets(authority)) {
 		return "", ""
-	default:
-		host = authority[open+1 : shut]
 	}
+	authority = authority[strings.LastIndexByte(authority, '@')+1:]
+	if strings.Contains(authority, "[") {
+		return insideBrackets(authority), path
+	}
+	host, _, _ = strings.Cut(authority, ":")
 	return host, path
+}
+
+func insideBrackets(authority string) string {
+	_, inside, _ := strings.Cut(authority, "[")
+	inside, _, _ = strings.Cut(inside, "]")
+	return inside
 }
 
 func isScheme(text string) bool {
@@ -200,8 +203,9 @@ func isScheme(text string) bool {
 
 // isAddress tells whether a text in brackets is an IPv6 address or one of a future version.
 func isAddress(text string) bool {
-	if strings.HasPrefix(text, "v") {
-		return strings.Contains(text, ".")
+	if future, ok := strings.CutPrefix(text, "v"); ok {
+		version, rest, _ := strings.Cut(future, ".")
+		return rest != "" && version != "" && strings.Trim(version, "0123456789abcdefABCDEF") == ""
 	}
 	address, err := netip.ParseAddr(text)
 	return err == nil && address.Is6()
