@@ -59,7 +59,7 @@ def pico(captured: CapturedSpans, name: str = "work") -> object:
 
 
 class Bystander(SpanProcessor):
-    """Somebody else's processor; before SDK 1.40 one that does not confirm a flush stops the flush of those after it."""
+    """Somebody else's processor; before SDK 1.40, not confirming a flush stops it for those behind."""
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         return True
