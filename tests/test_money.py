@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_agentcost.pricing.bill import Bill, LineItem, Rate, itemised_bill, total_of
+from otel_agentcost.pricing.bill import Bill, LineItem, Lines, Rate, new_bill, total_of
 from otel_agentcost.pricing.money import PICO, Money, decimal_text, divide_half_even, pico_of
 from otel_agentcost.pricing.plan import Plan
 from otel_agentcost.pricing.tariff import Tariff, UnitRate
@@ -105,10 +106,43 @@ def test_grouping_does_not_change_a_sum(input_price: str, output_price: str, cal
     assert sum(amount for part in by_component for amount in part.values()) == total_of(items)
 
 
+def test_lines_are_made_when_somebody_looks() -> None:
+    """A bill's lines behave like the tuple of its items, and add up to its total."""
+    bill = plan(input_price="2.5", cached_price="0.25", output_price="10").bill(
+        Usage(input_tokens=1000, cache_read_tokens=400, output_tokens=7)
+    )
+    lines = bill.items
+    assert isinstance(lines, Lines)
+    assert lines.made is None
+    assert bill.only_component == "llm"
+    assert bill.by_component() == {"llm": bill.total}
+    assert lines.made is None, "nobody had to look"
+    assert [(item.unit, item.quantity) for item in lines] == [
+        ("input_tokens", 600),
+        ("cache_read_tokens", 400),
+        ("output_tokens", 7),
+    ]
+    assert total_of(lines) == bill.total == 600 * 2_500_000 + 400 * 250_000 + 7 * 10_000_000
+    assert lines == tuple(lines)
+    assert (lines[1].unit, lines[-1].unit, len(lines), bool(lines)) == ("cache_read_tokens", "output_tokens", 3, True)
+    assert hash(bill) == hash(replace(bill, items=tuple(lines)))
+    assert repr(bill) == repr(replace(bill, items=tuple(lines)))
+    assert bill == replace(bill, items=tuple(lines))
+
+
 def test_quick_bill_is_the_same_bill() -> None:
     """The fast constructor makes what the dataclass makes, field by field."""
     line = LineItem("input_tokens", 5, Rate("1", 10), 7)
-    quick = itemised_bill("priced", 7, (line,), ("r",), "book", "id", "USD", ("n",))
+    quick = new_bill(
+        status="priced",
+        total=7,
+        items=(line,),
+        reasons=("r",),
+        source="book",
+        price_id="id",
+        currency="USD",
+        notes=("n",),
+    )
     slow = Bill(
         status="priced",
         total=7,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -19,7 +18,7 @@ from otel_agentcost.pricing.bill import Bill, BillStatus, LineItem, Source
 from otel_agentcost.pricing.calendar import DAY_NS, day_of, minute_of
 from otel_agentcost.pricing.catalogue import Catalogue
 from otel_agentcost.pricing.fees import NO_CHARGE, FeeBook
-from otel_agentcost.pricing.money import divide_half_even, pico_of
+from otel_agentcost.pricing.money import MAX_PICO, TOO_LARGE, divide_half_even, pico_of
 from otel_agentcost.pricing.overrides import Overrides
 from otel_agentcost.pricing.plan import Plan, invalid, unpriced
 from otel_agentcost.pricing.rules import read_fees, read_machines
@@ -27,12 +26,15 @@ from otel_agentcost.pricing.tariff import Entry, Tariff, resolve, settle_tier
 from otel_agentcost.usage.names import bare_model
 from otel_agentcost.usage.providers import canonical_provider
 from otel_agentcost.usage.reading import Reading, Usage
+from otel_agentcost.usage.units import UNITS
 
 __all__ = ["NO_CHARGE", "PriceBook"]
 
 FORMAT = "agentcost-prices/1"
 _PLANS = 4096
 _MATCHES = 8192
+_MAX_SIZE = 40
+"""How large or small a stated amount may be, as a power of ten; beyond it an emitter is mistaken."""
 _COMPONENT = {"tool": "tool", "api": "api", "compute": "compute"}
 _MODEL_KINDS = frozenset({"call", "aggregate"})
 _RANK: dict[BillStatus, int] = {"priced": 0, "free": 0, "estimated": 1, "partial": 2, "unpriced": 3, "invalid": 4}
@@ -50,6 +52,10 @@ class _Found:
     names: tuple[str, ...]
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+_Shape = tuple["str | None", "str | None", "str | None", tuple[tuple[str, str], ...], tuple[str, ...], int]
+"""What decides which plan prices a usage: provider, models, relevant context, units in their order, day."""
 
 
 class PriceBook:
@@ -84,7 +90,7 @@ class PriceBook:
             exchange=self.overrides.exchange,
         )
         self._find = lru_cache(maxsize=_MATCHES)(self._find_uncached)
-        self._plan = lru_cache(maxsize=_PLANS)(self._plan_uncached)
+        self._plans: dict[_Shape, Plan | Bill | _Clock] = {}
 
     @classmethod
     def bundled(cls) -> PriceBook:
@@ -165,14 +171,13 @@ class PriceBook:
 
     def _stated(self, reading: Reading, at: int) -> Bill | None:
         """The figure of the provider (or of the user, through our API) wins over every table (rule 24)."""
-        worth = self._worth(reading.reported_currency, at)
-        if worth is None or reading.reported_cost is None or not reading.reported_cost.is_finite():
+        total = self._reported(reading, at)
+        if total is None:
             return None
-        pico = pico_of(reading.reported_cost)
         by_user = reading.reported_by == "user"
         return Bill(
             status="priced" if by_user else "provider_reported",
-            total=divide_half_even(pico * worth.numerator, worth.denominator),
+            total=total,
             source="user" if by_user else "provider",
             currency=self.currency,
             component=_COMPONENT.get(reading.kind, "llm"),
@@ -181,13 +186,12 @@ class PriceBook:
 
     def _emitted(self, reading: Reading, at: int, bill: Bill) -> Bill:
         """The figure an instrumentation computed is the last resort, and an estimate."""
-        worth = self._worth(reading.reported_currency, at)
-        if worth is None or reading.reported_cost is None or not reading.reported_cost.is_finite():
+        total = self._reported(reading, at)
+        if total is None:
             return bill
-        pico = pico_of(reading.reported_cost)
         return Bill(
             status="estimated",
-            total=divide_half_even(pico * worth.numerator, worth.denominator),
+            total=total,
             reasons=("reported_by_emitter", *bill.reasons),
             source="estimated",
             currency=self.currency,
@@ -195,11 +199,20 @@ class PriceBook:
             notes=bill.notes,
         )
 
-    def _worth(self, currency: str, at: int) -> Fraction | None:
+    def _reported(self, reading: Reading, at: int) -> int | None:
+        """Return a stated amount in the book's currency: rounded as it was stated, and once more when changed.
+
+        None when no rate is known for its currency, or the amount is beyond belief.
+        """
+        stated = reading.reported_cost
+        if stated is None or not stated.is_finite() or abs(stated.adjusted()) > _MAX_SIZE:
+            return None
         try:
-            return self.overrides.exchange(currency, day_of(at))
+            worth = self.overrides.exchange(reading.reported_currency, day_of(at))
         except ConfigError:
             return None
+        total = divide_half_even(pico_of(stated) * worth.numerator, worth.denominator)
+        return total if abs(total) <= MAX_PICO else None
 
     def _model_call(self, reading: Reading, at: int) -> Bill:
         if reading.parts:
@@ -213,14 +226,12 @@ class PriceBook:
         context = reading.context
         relevant = self._relevant
         key = tuple([item for item in context.items() if item[0] in relevant]) if context else ()
-        plan = self._plan(
-            reading.provider,
-            model,
-            reading.request_model,
-            key,
-            tuple(usage._quantities),
-            at // DAY_NS,
-        )
+        shape = (reading.provider, model, reading.request_model, key, tuple(usage._quantities), at // DAY_NS)
+        plan = self._plans.get(shape)
+        if plan is None:
+            if len(self._plans) >= _PLANS:
+                self._plans.clear()  # rare, and cheaper than to keep an order for every price
+            plan = self._plans[shape] = self._new_plan(*shape)
         if type(plan) is _Clock:
             plan = plan.at(minute_of(at))
         if type(plan) is Bill:
@@ -233,7 +244,7 @@ class PriceBook:
         bills = [self._usage_bill(reading, p.model or reading.model, p.usage, at, p.model or "") for p in reading.parts]
         return _merged(bills, self.currency)
 
-    def _plan_uncached(
+    def _new_plan(
         self,
         provider: str | None,
         model: str | None,
@@ -246,7 +257,7 @@ class PriceBook:
             return unpriced(("no_usage",))
         if not model and not request_model:
             return unpriced(("no_model",))
-        told = dict(context)
+        told = {key: value for key, value in context if value}
         found = self._find(provider, model, request_model, told.get("host"), day)
         if found is None:
             return unpriced(
@@ -338,6 +349,9 @@ def _merged(bills: list[Bill], currency: str) -> Bill:
     reasons = tuple(dict.fromkeys(reason for bill in bills for reason in bill.reasons))
     if worst.status == "invalid" or all(bill.total is None for bill in bills):
         return replace(worst, reasons=reasons)
+    total = sum(bill.total for bill in bills if bill.total is not None)
+    if total > MAX_PICO:
+        return invalid(TOO_LARGE)
     status: BillStatus = worst.status if worst.status != "unpriced" else "partial"
     if status == "free" and any(bill.status == "priced" for bill in bills):
         status = "priced"
@@ -346,7 +360,7 @@ def _merged(bills: list[Bill], currency: str) -> Bill:
     source = next(s for s in order if s in sources)
     return Bill(
         status=status,
-        total=sum(bill.total for bill in bills if bill.total is not None),
+        total=total,
         items=tuple(items),
         reasons=reasons,
         source=source,

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from functools import lru_cache
 
 from otel_agentcost.pricing.bill import Bill, LineItem, Rate
 from otel_agentcost.pricing.calendar import FIRST_DAY, LAST_DAY, day_of
 from otel_agentcost.pricing.clauses import glob_matches
-from otel_agentcost.pricing.money import PICO, divide_half_even
+from otel_agentcost.pricing.money import MAX_PICO, PICO, TOO_LARGE, divide_half_even
+from otel_agentcost.pricing.plan import reading_order
 from otel_agentcost.pricing.tariff import UnitRate
 from otel_agentcost.usage.providers import canonical_provider
+from otel_agentcost.usage.quantities import quantity
 from otel_agentcost.usage.reading import Quantity, Reading, Usage
 
 NO_CHARGE = Bill(status="not_billed", total=0, reasons=("no_fee",), component="tool")
@@ -185,7 +186,7 @@ class FeeBook:
             found = {"machine_seconds": found["machine_seconds"]}
             missing: list[str] = []
         else:
-            missing = [f"no_rate:{unit}" for unit, quantity in usage.items() if quantity and unit not in found]
+            missing = [f"no_rate:{u}" for u in sorted(usage, key=reading_order) if usage[u] and u not in found]
         bill = self._bill(found, usage, day, missing, "compute")
         return _guessed(bill, reading.reason or "estimated_usage") if reading.estimated else bill
 
@@ -213,6 +214,8 @@ class FeeBook:
             if rule.estimated:
                 reasons.append(f"market_rate:{rule.id}")
         total = sum(item.pico for item in items)
+        if total > MAX_PICO:
+            return Bill(status="invalid", total=None, reasons=(TOO_LARGE,), component=component)
         if not items:
             return Bill(status="unpriced", total=None, reasons=tuple(reasons) or ("no_usage",), component=component)
         first = used[0]
@@ -243,13 +246,6 @@ def _holds(pattern: str, value: str) -> bool:
 
 
 def _count(text: str | None) -> Quantity | None:
-    """Read a number of units from an attribute or a header; None when it is not one."""
-    if text is None:
-        return None
-    try:
-        number = Decimal(str(text).strip())
-    except InvalidOperation:
-        return None
-    if not number.is_finite() or number < 0:
-        return None
-    return int(number) if number == number.to_integral_value() else number
+    """Read a number of units from an attribute or a header; None when it is not one, or beyond belief."""
+    number = None if text is None else quantity("api_units", text.strip())
+    return None if isinstance(number, str) else number

@@ -12,6 +12,8 @@ from otel_agentcost.errors import ConfigError
 from otel_agentcost.pricing.calendar import day_number
 
 MAX_DECIMALS = 12
+_MAX_SIZE = 30
+"""How large or small a number may be, as a power of ten: one that nobody means is a mistake."""
 _TIME = re.compile(r"^(?:[01]\d|2[0-3]):[0-5]\d$")
 _CURRENCY = re.compile(r"^[A-Z]{3}$")
 
@@ -69,7 +71,7 @@ def amount(key: str, value: object) -> str:
     number = decimal(key, value)
     if number < 0:
         raise ConfigError(key, f"{shown(value)} is negative", hint="a price is 0 or more; write a rebate as a discount")
-    plain = format(number.normalize(), "f")
+    plain = format(abs(number).normalize(), "f")
     if len(plain.partition(".")[2]) > MAX_DECIMALS:
         raise ConfigError(
             key, f"{shown(value)} has more than {MAX_DECIMALS} decimals", hint="quote it per a larger block"
@@ -87,6 +89,8 @@ def decimal(key: str, value: object) -> Decimal:
         raise ConfigError(key, f"{shown(value)} is not a number", hint='write it as "1.25"') from None
     if not number.is_finite():
         raise ConfigError(key, f"{shown(value)} is not a finite number")
+    if abs(number.adjusted()) > _MAX_SIZE:
+        raise ConfigError(key, f"{shown(value)} is beyond any price", hint='write it as "1.25"')
     return number
 
 

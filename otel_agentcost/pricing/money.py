@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 PICO = 10**12
+MAX_PICO = 10**30
+"""The largest amount a bill claims, 10^18 units of currency; a larger one is no figure but a fault."""
+TOO_LARGE = "amount_too_large"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from math import gcd
+from operator import mul
 from typing import Any, NamedTuple
 
-from otel_agentcost.pricing.bill import Bill, BillStatus, LineItem, Rate, Source, itemised_bill
+from otel_agentcost.pricing.bill import Bill, BillStatus, LineItem, Lines, Rate, Source, new_bill
 from otel_agentcost.pricing.clauses import when_holds
-from otel_agentcost.pricing.money import PICO, divide_half_even
+from otel_agentcost.pricing.money import MAX_PICO, PICO, TOO_LARGE, divide_half_even
 from otel_agentcost.pricing.tariff import Tariff, UnitRate
 from otel_agentcost.usage.reading import MAX_QUANTITY, Quantity, Usage
 from otel_agentcost.usage.units import UNITS, specific_first
 
+_new = object.__new__
 _item = tuple.__new__
 """Makes a LineItem without the detour over its keyword constructor."""
 _BASIS = "input_tokens"
@@ -36,6 +38,15 @@ class _Line(NamedTuple):
     """Graduated tiers: (from quantity, numerator, denominator), ascending; empty for one price."""
 
 
+class _Exact(NamedTuple):
+    """The lines of one tier, where each is a product of integers: the frequent case, added up at once."""
+
+    level: Any
+    lines: tuple[_Line, ...]
+    weights: tuple[int, ...]
+    """Pico-units per exclusive quantity, by position; 0 for what is priced nowhere."""
+
+
 class _Gap(NamedTuple):
     part: int
     partial: bool
@@ -49,12 +60,13 @@ class Plan:
 
     __slots__ = (
         "_basis",
+        "_component",
+        "_exact",
         "_gaps",
         "_levels",
         "_measures",
         "_order",
         "_price_id",
-        "_simple",
         "_tariff",
         "_units",
         "currency",
@@ -87,31 +99,39 @@ class Plan:
             (level, tuple(_line(u, home, index, rates[u], level, graduated) for u in _printed(home)))
             for level in levels
         )
-        self._simple = self._without_special_cases()
+        components = {UNITS[line.unit].component for _, lines in self._levels for line in lines}
+        self._component = components.pop() if len(components) == 1 else ""
+        self._exact = self._without_special_cases()
         used = [rates[unit] for unit in home.values() if unit]
         self.source: Source = "user" if any(rate.by_user for rate in used) else "book"
         self.notes = tuple(tariff.notes)
 
-    def _without_special_cases(self) -> tuple[tuple[str, int, int, Rate], ...] | None:
-        """Return (unit, part, pico per unit, rate) when every line is one product of integers, the frequent case."""
-        lines = self._levels[0][1]
-        if self._measures or self._gaps or self.reasons or len(self._levels) > 1:
-            return None
-        if any(line.denominator != 1 or line.bands or len(line.parts) != 1 for line in lines):
-            return None
-        return tuple((line.unit, line.parts[0], line.numerator, line.rate) for line in lines)
+    def _without_special_cases(self) -> tuple[_Exact, ...]:
+        """Return the tiers when every line of every tier is one product of integers, else nothing."""
+        if self._measures or self._gaps or self.reasons:
+            return ()
+        found = []
+        for level, lines in self._levels:
+            weights = [0] * len(self._units)
+            for line in lines:
+                if line.denominator != 1 or line.bands:
+                    return ()
+                for part in line.parts:
+                    weights[part] = line.numerator
+            found.append(_Exact(level, lines, tuple(weights)))
+        return tuple(found)
 
     def bill(self, usage: Usage, *, estimated: str = "", model: str = "") -> Bill:
         """Return the bill of a usage with exactly this plan's units; `estimated` is why the counts are guesses."""
         # The plan belongs to the key order of this very mapping, so its values can be read by position.
-        values: list[Quantity] = list(usage._quantities.values())
+        values: list[Quantity] = [*usage._quantities.values()]
         for value in values:
             if type(value) is not int or not 0 <= value <= MAX_QUANTITY:
                 return self._carefully(usage, estimated, model)
-        if self._simple is None or estimated:
+        exact = self._exact
+        if not exact or estimated:
             return self._price(values, usage, estimated, model)
         leaves = values.copy()
-        quantity: Quantity
         for i, inside in self._order:
             quantity = values[i]
             for j in inside:
@@ -119,17 +139,36 @@ class Plan:
             if quantity < 0:
                 return self._carefully(usage, estimated, model)
             leaves[i] = quantity
-        items: list[LineItem] = []
-        total = 0
-        for unit, i, numerator, rate in self._simple:
-            quantity = leaves[i]
-            if quantity:
-                pico = int(quantity * numerator)
-                total += pico
-                items.append(_item(LineItem, (unit, quantity, rate, pico, model)))
-        if not total:
-            return self._status(total, items, leaves, estimated)
-        return itemised_bill("priced", total, tuple(items), (), self.source, self._price_id, self.currency, self.notes)
+        tier = exact[0] if len(exact) == 1 else exact[self._tier(values)]
+        total: int = sum(map(mul, leaves, tier.weights))
+        if not 0 < total <= MAX_PICO:
+            return self._price(values, usage, estimated, model)
+        items = _new(Lines)
+        items.rates = tier.lines
+        items.leaves = leaves
+        items.model = model
+        items.component = self._component
+        items.made = None
+        return new_bill(
+            status="priced",
+            total=total,
+            items=items,
+            source=self.source,
+            price_id=self._price_id,
+            currency=self.currency,
+            notes=self.notes,
+        )
+
+    def _tier(self, values: list[Quantity]) -> int:
+        """Return which tier the whole input reaches (rule 10)."""
+        reached = 0
+        if self._basis >= 0:
+            basis = values[self._basis]
+            for place, (level, _) in enumerate(self._levels):
+                if level is not None and (basis < level[0] or (level[1] and basis == level[0])):
+                    break
+                reached = place
+        return reached
 
     def _carefully(self, usage: Usage, estimated: str, model: str) -> Bill:
         problem = usage.contradiction()
@@ -139,7 +178,13 @@ class Plan:
 
     def _price(self, values: list[Quantity], usage: Usage, estimated: str, model: str) -> Bill:
         if self._measures:
+            problem = usage.contradiction()
+            if problem is not None:
+                return invalid(problem)
             values = self._measured(values)
+            for unit, value in zip(self._units, values, strict=False):
+                if value > MAX_QUANTITY:
+                    return invalid(f"too_large:{unit}")
         leaves = values.copy()
         for i, inside in self._order:
             quantity = values[i]
@@ -148,14 +193,7 @@ class Plan:
             if quantity < 0:
                 return invalid(usage.contradiction() or f"subsets_exceed_total:{self._units[i]}={values[i]}")
             leaves[i] = quantity
-        levels = self._levels
-        lines = levels[0][1]
-        if len(levels) > 1 and self._basis >= 0:
-            basis = values[self._basis]
-            for level, lines_there in levels[1:]:
-                if level is None or basis < level[0] or (level[1] and basis == level[0]):
-                    break
-                lines = lines_there
+        lines = self._levels[self._tier(values)][1]
         items: list[LineItem] = []
         total = 0
         for unit, parts, numerator, denominator, rate, bands in lines:
@@ -176,6 +214,8 @@ class Plan:
         return self._status(total, items, leaves, estimated)
 
     def _status(self, total: int, items: list[LineItem], leaves: list[Quantity], estimated: str) -> Bill:
+        if total > MAX_PICO:
+            return invalid(TOO_LARGE)
         status: BillStatus = "priced"
         reasons = self.reasons
         source = self.source
@@ -196,7 +236,16 @@ class Plan:
             return unpriced(reasons, self.notes)
         if status == "priced" and not total and items and all(item.rate.price == "0" for item in items):
             status = "free"
-        return itemised_bill(status, total, tuple(items), reasons, source, self._price_id, self.currency, self.notes)
+        return new_bill(
+            status=status,
+            total=total,
+            items=tuple(items),
+            reasons=reasons,
+            source=source,
+            price_id=self._price_id,
+            currency=self.currency,
+            notes=self.notes,
+        )
 
     def _measured(self, values: list[Quantity]) -> list[Quantity]:
         result = [values[i] if i >= 0 else 0 for i in self._measures[0]]
@@ -254,10 +303,11 @@ def _home(unit: str, rates: Mapping[str, UnitRate]) -> str | None:
 
 def _printed(home: Mapping[str, str | None]) -> list[str]:
     """Return the units that get a line: input before output before fees, a total before its parts."""
-    return sorted({unit for unit in home.values() if unit is not None}, key=_reading_order)
+    return sorted({unit for unit in home.values() if unit is not None}, key=reading_order)
 
 
-def _reading_order(unit: str) -> tuple[int, int, int, str]:
+def reading_order(unit: str) -> tuple[int, int, int, str]:
+    """Sort key of a unit's place on a bill; lines and reasons stand in this order, whatever was reported first."""
     dimensions = dict(UNITS[unit].dimensions)
     token_first = 0 if dimensions["family"] == "tokens" else 1
     direction = {"input": 0, "output": 1}.get(dimensions.get("direction", ""), 2)
@@ -309,7 +359,8 @@ def _gaps(
     gaps: list[_Gap] = []
     if tariff.free:
         return gaps
-    for unit, priced_as in home.items():
+    for unit in sorted(home, key=reading_order):
+        priced_as = home[unit]
         if priced_as is not None and rates[priced_as].inherited:
             gaps.append(_Gap(index[unit], False, False, f"no_{tariff.label}_rate:{priced_as}"))
         if priced_as == unit:
