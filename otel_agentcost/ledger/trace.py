@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from otel_agentcost.ledger.entry import Charge, Entry, Pricer, charge_in_full
+from otel_agentcost.ledger.entry import Charge, Entry, Pricer, SpanId, charge_in_full, span_text
 from otel_agentcost.ledger.requests import family, is_call, is_fee, is_fetch, shows_usage
 from otel_agentcost.ledger.rollup import Rollup
 from otel_agentcost.ledger.settle import Below, CumulativeKey, Settlement, charge_aggregate, settle
@@ -41,7 +41,7 @@ class Node:
     inner: list[Node] | None = None
     """For a call that ended: what was visible below it."""
 
-    def __init__(self, span_id: str, parent_id: str, parent: Node | None) -> None:
+    def __init__(self, span_id: SpanId, parent_id: SpanId, parent: Node | None) -> None:
         self.span_id = span_id
         self.parent_id = parent_id
         self.parent = parent
@@ -97,7 +97,7 @@ class TraceLedger:
         """Spans that started and have not ended."""
         return len(self._nodes)
 
-    def start(self, span_id: str, parent_id: str, *, remote_parent: bool = False) -> None:
+    def start(self, span_id: SpanId, parent_id: SpanId, *, remote_parent: bool = False) -> None:
         """Note that a span started; its parent must have been noted before, or is remote, or unknown."""
         parent = None
         orphan = False
@@ -120,7 +120,7 @@ class TraceLedger:
             node.root.open_below += 1
             parent.open_children += 1
 
-    def end_plain(self, span_id: str) -> bool:
+    def end_plain(self, span_id: SpanId) -> bool:
         """End a span that nobody charges for and that has nothing below it; False when it needs a posting."""
         node = self._nodes.get(span_id)
         if node is None or node.parent is None or node.orphan or node.open_children:
@@ -156,7 +156,7 @@ class TraceLedger:
             here = here.parent
         return here is node
 
-    def _find(self, span_id: str) -> Node | None:
+    def _find(self, span_id: SpanId) -> Node | None:
         node = self._nodes.get(span_id)
         return node if node is not None else self._posted.get(span_id)
 
@@ -204,7 +204,7 @@ class TraceLedger:
 
     def _again(self, node: Node) -> Posting:
         return Posting(
-            charge=Charge(pico=0, status="mirror", reason=f"mirror_of:{node.span_id}"),
+            charge=Charge(pico=0, status="mirror", reason=f"mirror_of:{span_text(node.span_id)}"),
             delta=None,
             subtree=None,
             local_root=False,
@@ -306,7 +306,9 @@ class TraceLedger:
             return own, delta
         changed = sorted(i for i, c in before.charges.items() if (c.pico or 0) != (after.charges[i].pico or 0))
         return (
-            replace(own, pico=delta.total, status="correction", reason="correction_of:" + ",".join(changed)),
+            replace(
+                own, pico=delta.total, status="correction", reason="correction_of:" + ",".join(map(span_text, changed))
+            ),
             delta,
         )
 
@@ -426,12 +428,15 @@ class TraceLedger:
     def _closure(self, nodes: Iterable[Node]) -> list[Entry]:
         """The records of these nodes and of calls below them, with the plain spans that connect them to each other."""
         result: dict[str, Entry] = {}
+        seen: set[Node] = set()  # a plain span that was exported again has a second node
         stack = list(nodes)
         while stack:
             node = stack.pop()
-            if node.span_id in result:
+            if node in seen:
                 continue
-            result[node.span_id] = node.entry if node.entry is not None else _plain(node)
+            seen.add(node)
+            if node.entry is not None or node.span_id not in result:
+                result[node.span_id] = node.entry if node.entry is not None else _plain(node)
             stack.extend(node.inner or ())
             if node.parent is not None:
                 stack.append(node.parent)
