@@ -257,6 +257,9 @@ class PriceBook:
             return unpriced(("no_usage",))
         if not model and not request_model:
             return unpriced(("no_model",))
+        strange = next((unit for unit in units if unit not in UNITS), None)
+        if strange is not None:
+            return invalid(f"unknown_unit:{strange}")
         told = {key: value for key, value in context if value}
         found = self._find(provider, model, request_model, told.get("host"), day)
         if found is None:
