@@ -56,7 +56,7 @@ type Book struct {
 func Bundled() *Book { return bundled() }
 
 var bundled = sync.OnceValue(func() *Book {
-	book, err := NewBook(data.Prices, data.Fees, data.Compute)
+	book, err := NewBook(bundledFiles())
 	if err != nil {
 		panic(fmt.Errorf("embedded prices: %w", err))
 	}
@@ -217,16 +217,15 @@ func (b *Book) ContextWindow(provider, model string) (int64, bool) {
 }
 
 // Price returns what a reading costs; at is the start of its span in Unix nanoseconds.
-func (b *Book) Price(reading *usage.Reading, at int64) Bill {
+func (b *Book) Price(reading *usage.Reading, at int64) (bill Bill) {
 	if reading.ReportedBy != usage.Nobody && reading.ReportedBy != usage.ByEmitter {
-		if bill, ok := b.stated(reading, at); ok {
-			return bill
+		if total, ok := b.reported(reading, at); ok {
+			return b.stated(reading, total)
 		}
 	}
 	if reading.Status == usage.StatusInvalid {
 		return invalid(or(reading.Reason, "invalid_usage"))
 	}
-	var bill Bill
 	switch reading.Kind {
 	case usage.KindTool:
 		bill = b.fees.tool(reading, dayOf(at))
@@ -235,7 +234,13 @@ func (b *Book) Price(reading *usage.Reading, at int64) Bill {
 	case usage.KindCompute:
 		bill = b.fees.machine(reading, dayOf(at))
 	default:
-		bill = b.modelCall(reading, at)
+		if len(reading.Parts) > 0 {
+			bill = b.parts(reading, at)
+		} else if reading.HasUsage {
+			b.usageBill(&bill, reading, reading.Model, &reading.Usage, at, "")
+		} else {
+			bill = withoutUsage(reading)
+		}
 	}
 	if bill.Status == Unpriced && reading.ReportedBy == usage.ByEmitter {
 		return b.emitted(reading, at, bill)
@@ -244,11 +249,7 @@ func (b *Book) Price(reading *usage.Reading, at int64) Bill {
 }
 
 // stated: the figure of the provider (or of the user, through our API) wins over every table (rule 24).
-func (b *Book) stated(reading *usage.Reading, at int64) (Bill, bool) {
-	total, ok := b.reported(reading, at)
-	if !ok {
-		return Bill{}, false
-	}
+func (b *Book) stated(reading *usage.Reading, total Money) Bill {
 	bill := Bill{
 		Status: ProviderReported, Source: FromProvider, HasTotal: true, Total: total, Currency: b.overrides.currency,
 		Component: componentOf(reading.Kind), Notes: []string{"stated in the provider's response"},
@@ -256,7 +257,7 @@ func (b *Book) stated(reading *usage.Reading, at int64) (Bill, bool) {
 	if reading.ReportedBy == usage.ByUser {
 		bill.Status, bill.Source, bill.Notes = Priced, FromUser, []string{"stated by the application"}
 	}
-	return bill, true
+	return bill
 }
 
 // emitted: the figure an instrumentation computed is the last resort, and an estimate.
@@ -306,14 +307,8 @@ func componentOf(kind usage.Kind) usage.Component {
 	return usage.LLM
 }
 
-func (b *Book) modelCall(reading *usage.Reading, at int64) Bill {
-	if len(reading.Parts) > 0 {
-		return b.parts(reading, at)
-	}
-	if reading.HasUsage {
-		return b.usageBill(reading, reading.Model, &reading.Usage, at, "")
-	}
-	// A failed request without usage costs nothing, anything else nobody knows (rule 39).
+// withoutUsage: a failed request without usage costs nothing, anything else nobody knows (rule 39).
+func withoutUsage(reading *usage.Reading) Bill {
 	if reading.Status == usage.StatusError || reading.Status == usage.StatusNotBilled {
 		bill := Bill{Status: NotBilled, HasTotal: true, Currency: bookCurrency}
 		if reading.Reason != "" {
@@ -324,7 +319,9 @@ func (b *Book) modelCall(reading *usage.Reading, at int64) Bill {
 	return unpriced([]string{or(reading.Reason, "no_usage")}, nil)
 }
 
-func (b *Book) usageBill(reading *usage.Reading, model string, used *usage.Usage, at int64, label string) Bill {
+func (b *Book) usageBill(
+	bill *Bill, reading *usage.Reading, model string, used *usage.Usage, at int64, label string,
+) {
 	asked := question{
 		sought:  sought{reading.Provider, model, reading.RequestModel, "", dayOf(at)},
 		units:   used.Units(),
@@ -337,13 +334,14 @@ func (b *Book) usageBill(reading *usage.Reading, model string, used *usage.Usage
 		known = b.answer(&asked)
 	}
 	if known.plan == nil {
-		return known.bill
+		*bill = known.bill
+		return
 	}
 	estimated := ""
 	if reading.Estimated {
 		estimated = or(reading.Reason, "estimated_usage")
 	}
-	return known.plan.bill(used, estimated, label)
+	known.plan.bill(bill, used, estimated, label)
 }
 
 // parts prices each model's part at its own rates: the sum is the bill.
@@ -351,7 +349,7 @@ func (b *Book) parts(reading *usage.Reading, at int64) Bill {
 	bills := make([]Bill, len(reading.Parts))
 	for i := range reading.Parts {
 		part := &reading.Parts[i]
-		bills[i] = b.usageBill(reading, or(part.Model, reading.Model), &part.Usage, at, part.Model)
+		b.usageBill(&bills[i], reading, or(part.Model, reading.Model), &part.Usage, at, part.Model)
 	}
 	return merged(bills, b.overrides.currency)
 }
@@ -412,3 +410,5 @@ func merged(bills []Bill, currency string) Bill {
 	sum.PriceID = strings.Join(ids, "+")
 	return sum
 }
+
+func bundledFiles() (prices, fees, machines []byte) { return data.Prices, data.Fees, data.Compute }

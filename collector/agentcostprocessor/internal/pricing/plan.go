@@ -286,8 +286,8 @@ func blamed(unit usage.Unit, held rates, covered usage.UnitSet) usage.Unit {
 // fewSlots is how many quantities are priced without an allocation for them.
 const fewSlots = 12
 
-// bill returns the bill of a usage with exactly this plan's units; estimated is why the counts are guesses.
-func (p *plan) bill(u *usage.Usage, estimated, model string) Bill {
+// bill fills in the bill of a usage with exactly this plan's units; estimated is why the counts are guesses.
+func (p *plan) bill(b *Bill, u *usage.Usage, estimated, model string) {
 	var small [fewSlots]usage.Quantity
 	values := small[:]
 	if len(p.slots) > fewSlots {
@@ -296,18 +296,21 @@ func (p *plan) bill(u *usage.Usage, estimated, model string) Bill {
 	for i, unit := range p.slots {
 		quantity := u.Get(unit)
 		if quantity.Sign() < 0 || usage.Count(usage.MaxQuantity).Less(quantity) {
-			return invalid(u.Contradiction())
+			*b = invalid(u.Contradiction())
+			return
 		}
 		values[i] = quantity
 	}
 	if len(p.steps) > 0 {
 		if problem := u.Contradiction(); problem != "" {
-			return invalid(problem)
+			*b = invalid(problem)
+			return
 		}
 		for i := range p.steps {
 			p.steps[i].apply(values)
 			if target := p.steps[i].target; usage.Count(usage.MaxQuantity).Less(values[target]) {
-				return invalid("too_large:" + p.slots[target].String())
+				*b = invalid("too_large:" + p.slots[target].String())
+				return
 			}
 		}
 	}
@@ -327,7 +330,8 @@ func (p *plan) bill(u *usage.Usage, estimated, model string) Bill {
 			if problem == "" {
 				problem = "subsets_exceed_total:" + p.slots[outer.slot].String() + "=" + whole.String()
 			}
-			return invalid(problem)
+			*b = invalid(problem)
+			return
 		}
 		values[outer.slot] = left // outer units come later, so nobody needs the whole any more
 	}
@@ -337,12 +341,13 @@ func (p *plan) bill(u *usage.Usage, estimated, model string) Bill {
 			lines = p.levels[i].lines
 		}
 	}
-	return p.total(lines, values, estimated, model)
+	p.total(b, lines, values, estimated, model)
 }
 
-func (p *plan) total(lines []line, values []usage.Quantity, estimated, model string) Bill {
-	b := Bill{PriceID: p.priceID, Currency: p.currency, Notes: p.notes, HasTotal: true}
-	items := make([]LineItem, 0, len(lines))
+func (p *plan) total(b *Bill, lines []line, values []usage.Quantity, estimated, model string) {
+	items := make([]LineItem, len(lines))
+	used := 0
+	var total Money
 	for i := range lines {
 		l := &lines[i]
 		quantity := values[l.slots[0]]
@@ -360,17 +365,21 @@ func (p *plan) total(lines []line, values []usage.Quantity, estimated, model str
 			cost, ok = l.price.of(quantity)
 		}
 		if !ok {
-			return invalid(amountTooLarge)
+			*b = invalid(amountTooLarge)
+			return
 		}
-		b.Total = b.Total.Add(cost)
-		items = append(items, LineItem{Unit: l.unit, Quantity: quantity, Rate: l.rate, Pico: cost, Model: model})
+		total = total.Add(cost)
+		item := &items[used]
+		item.Unit, item.Quantity, item.Rate, item.Pico, item.Model = l.unit, quantity, l.rate, cost, model
+		used++
 	}
-	if b.Total.tooLarge() {
-		return invalid(amountTooLarge)
+	if total.tooLarge() {
+		*b = invalid(amountTooLarge)
+		return
 	}
-	b.Items = items
-	p.judge(&b, values, estimated)
-	return b
+	b.HasTotal, b.Total, b.Items = true, total, items[:used]
+	b.PriceID, b.Currency, b.Notes = p.priceID, p.currency, p.notes
+	p.judge(b, values, estimated)
 }
 
 // judge gives a bill its status, reasons and source.
