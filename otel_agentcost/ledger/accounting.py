@@ -165,6 +165,10 @@ def _supported(reading: Reading | None, span: SpanRecord, stated: Stated) -> Rea
     return reading
 
 
+_SOURCES = ("provider", "user", "book", "estimated")
+"""What the registry knows; any other word stays on its span, but nothing is built on it."""
+
+
 def _stated_bill(reading: Reading, stated: Stated) -> Bill:
     component = {"tool": "tool", "api": "api", "compute": "compute"}.get(reading.kind, "llm")
     status = stated.status if stated.status in ("partial", "free", "estimated") else "priced"
@@ -172,7 +176,7 @@ def _stated_bill(reading: Reading, stated: Stated) -> Bill:
         status=status,  # type: ignore[arg-type]
         total=stated.pico,
         reasons=tuple(r for r in stated.reason.split(",") if r),
-        source=stated.source,  # type: ignore[arg-type]
+        source=stated.source if stated.source in _SOURCES else "",  # type: ignore[arg-type]
         price_id=stated.price_id,
         currency=stated.currency,
         component=component,

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 from otel_agentcost.pricing.bill import Bill
 from otel_agentcost.usage.reading import Reading, Usage
+
+SpanId: TypeAlias = Any
+"""A span's id (or a trace's): hexadecimal text, or the integer itself where making text would cost more than a lookup.
+All ids of one ledger are of one kind; both order alike, because the text has a fixed width."""
+
+
+def span_text(span_id: SpanId) -> str:
+    """Write a span id the way traces are shown: 16 hexadecimal digits."""
+    return f"{span_id:016x}" if isinstance(span_id, int) else str(span_id)
+
 
 ChargeStatus = Literal[
     "",
@@ -31,8 +41,8 @@ Pricer = Callable[[Reading, int], "Bill | None"]
 class Entry:
     """One ended span as the ledger sees it. `bill` is what it would cost if nothing else showed the same request."""
 
-    span_id: str
-    parent_id: str = ""
+    span_id: SpanId
+    parent_id: SpanId = ""
     """Empty for a root. A parent that never arrives makes this entry an orphan (accounting law 4)."""
     start: int
     end: int
@@ -106,4 +116,4 @@ def charge_in_full(entry: Entry) -> Charge:
 
 def mirror_of(other: Entry, *, status: ChargeStatus = "mirror") -> Charge:
     """Charge nothing, because `other` shows the same request."""
-    return Charge(pico=0, status=status, reason=f"mirror_of:{other.span_id}")
+    return Charge(pico=0, status=status, reason=f"mirror_of:{span_text(other.span_id)}")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 
-from otel_agentcost.ledger.entry import Entry, Pricer
+from otel_agentcost.ledger.entry import Entry, Pricer, SpanId
 from otel_agentcost.ledger.rollup import Rollup
 from otel_agentcost.ledger.settle import CumulativeKey
 from otel_agentcost.ledger.trace import Posting, TraceLedger
@@ -46,8 +46,8 @@ class _Trace:
 class _Session:
     """An open session root and what other traces (threads, executors) contributed to it."""
 
-    trace_id: str
-    span_id: str
+    trace_id: SpanId
+    span_id: SpanId
     elsewhere: Rollup
 
 
@@ -94,7 +94,14 @@ class Ledger:
         return len(self._sessions)
 
     def start(
-        self, trace_id: str, span_id: str, parent_id: str, *, remote_parent: bool, now: int, session_id: str = ""
+        self,
+        trace_id: SpanId,
+        span_id: SpanId,
+        parent_id: SpanId,
+        *,
+        remote_parent: bool,
+        now: int,
+        session_id: str = "",
     ) -> None:
         """Note that a span started; the first `session_id` seen is the session of its trace."""
         trace = self._traces.get(trace_id)
@@ -106,7 +113,7 @@ class Ledger:
             self._join(trace, session_id)
         trace.ledger.start(span_id, parent_id, remote_parent=remote_parent)
 
-    def end_plain(self, trace_id: str, span_id: str) -> bool:
+    def end_plain(self, trace_id: SpanId, span_id: SpanId) -> bool:
         """End a span that nobody charges for; False when something is below it and it must be posted."""
         trace = self._traces.get(trace_id)
         return trace is not None and trace.ledger.end_plain(span_id)
@@ -115,12 +122,14 @@ class Ledger:
         trace.session = session_id
         trace.ledger.lifetime.update(self._lifetimes.get(session_id, {}))
 
-    def open_session(self, session_id: str, trace_id: str, span_id: str) -> None:
+    def open_session(self, session_id: str, trace_id: SpanId, span_id: SpanId) -> None:
         """Note that this span is the root of an explicit session; the first one to say so stays it."""
         if session_id not in self._sessions and len(self._sessions) < self.limits.open_traces:
             self._sessions[session_id] = _Session(trace_id, span_id, Rollup())
 
-    def post(self, trace_id: str, entry: Entry, *, now: int, session_id: str = "", conversation: str = "") -> Outcome:
+    def post(
+        self, trace_id: SpanId, entry: Entry, *, now: int, session_id: str = "", conversation: str = ""
+    ) -> Outcome:
         """Charge one ended span. `session_id` and `conversation` are what its labels say, or empty."""
         trace = self._trace(trace_id, now)
         ledger = trace.ledger
@@ -172,7 +181,7 @@ class Ledger:
         while len(self._lifetimes) > self.limits.conversations:
             self._lifetimes.popitem(last=False)
 
-    def live(self, trace_id: str, session_id: str = "") -> Rollup | None:
+    def live(self, trace_id: SpanId, session_id: str = "") -> Rollup | None:
         """Totals so far of an open session, or of a trace; None when it is not known."""
         session = self._sessions.get(session_id)
         trace = self._traces.get(session.trace_id if session is not None else trace_id)
@@ -184,7 +193,7 @@ class Ledger:
             total.merge(session.elsewhere)
         return total
 
-    def _trace(self, trace_id: str, now: int) -> _Trace:
+    def _trace(self, trace_id: SpanId, now: int) -> _Trace:
         trace = self._traces.get(trace_id)
         if trace is None:
             trace = _Trace(TraceLedger(self._price, max_entries=self.limits.entries_per_trace), now)
@@ -217,13 +226,13 @@ class Ledger:
     def _oldest(self, at_most: int) -> list[str]:
         return list(islice(self._traces, at_most))
 
-    def _evict(self, trace_id: str) -> None:
+    def _evict(self, trace_id: SpanId) -> None:
         """Let go of a trace whose root has not been written. Its money is in `total` and was on its spans."""
         if not self._traces[trace_id].written:
             self.evicted += 1
         self._free(trace_id)
 
-    def _free(self, trace_id: str) -> None:
+    def _free(self, trace_id: SpanId) -> None:
         trace = self._traces.pop(trace_id)
         self.folded += trace.ledger.folded
         self._past.merge(trace.ledger.total)

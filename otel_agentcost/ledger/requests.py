@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from otel_agentcost.ledger.entry import Entry
+from otel_agentcost.ledger.entry import Entry, SpanId
 from otel_agentcost.usage.names import model_family
 from otel_agentcost.usage.reading import Reading
 
@@ -85,8 +85,10 @@ def richness(entry: Entry, nesting: int = 0) -> tuple[object, ...]:
     )
 
 
-def _inverse(span_id: str) -> tuple[int, ...]:
+def _inverse(span_id: SpanId) -> tuple[int, ...]:
     """Sort key that makes the smallest span id the greatest."""
+    if isinstance(span_id, int):
+        return (-span_id,)
     return tuple(-ord(c) for c in span_id)
 
 

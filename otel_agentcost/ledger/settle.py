@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from otel_agentcost.ledger.entry import Charge, Entry, Pricer, charge_in_full, mirror_of
+from otel_agentcost.ledger.entry import Charge, Entry, Pricer, SpanId, charge_in_full, mirror_of
 from otel_agentcost.ledger.requests import (
     Totals,
     add_totals,
@@ -104,7 +104,7 @@ class _Settling:
         for record in self._innermost_first(inner):
             self._settle_request(record, inner.get(record, ()))
 
-    def _record(self, entries: list[Entry]) -> str:
+    def _record(self, entries: list[Entry]) -> SpanId:
         if len(entries) == 1:
             return entries[0].span_id
         made = [e for e in entries if not is_fetch(e)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from otel_agentcost.ledger.entry import Entry
+from otel_agentcost.ledger.entry import Entry, SpanId
 
 BOUNDARIES = ("tool", "aggregate", "compute")
 """Kinds that separate a call above from other work below it; an HTTP span between client and gateway does not."""
@@ -77,7 +77,7 @@ class Tree:
             if adopter is not None:
                 self.parent[orphan.span_id] = adopter
 
-    def _adopter(self, orphan: Entry, aggregates: Sequence[Entry]) -> str | None:
+    def _adopter(self, orphan: Entry, aggregates: Sequence[Entry]) -> SpanId | None:
         agent = _agent(orphan)
         for candidate in aggregates:
             if candidate.start > orphan.start or candidate.end < orphan.end:

@@ -50,8 +50,6 @@ _KINDS = {
     SpanKind.CONSUMER: "consumer",
 }
 NO_RESOURCE: Mapping[str, str] = {}
-_hex16 = "{:016x}".format
-_hex32 = "{:032x}".format
 _EXPIRE_EVERY = 256
 """Span starts between two looks at what may be freed."""
 
@@ -223,19 +221,16 @@ class AgentCostSpanProcessor(SpanProcessor):
         parent = span.parent
         belongs = self._identity(parent_context)
         held = stored(span)
-        session_id = belongs.get("session.id") or _text(held, "session.id")
+        session_id = belongs.get("session.id") or (_text(held, "session.id") if held else "")
+        trace_id, span_id = context.trace_id, context.span_id
         now = span.start_time or 0
-        trace_id = _hex32(context.trace_id)
-        span_id = _hex16(context.span_id)
         with self._lock:
-            self._ledger.start(
-                trace_id,
-                span_id,
-                _hex16(parent.span_id) if parent is not None else "",
-                remote_parent=parent is not None and parent.is_remote,
-                now=now,
-                session_id=session_id,
-            )
+            if parent is None:
+                self._ledger.start(trace_id, span_id, 0, remote_parent=False, now=now, session_id=session_id)
+            else:
+                self._ledger.start(
+                    trace_id, span_id, parent.span_id, remote_parent=parent.is_remote, now=now, session_id=session_id
+                )
             if session_id and held.get("agentcost.kind") == "session":
                 self._ledger.open_session(session_id, trace_id, span_id)
             self._starts += 1
@@ -285,13 +280,13 @@ class AgentCostSpanProcessor(SpanProcessor):
             resource=NO_RESOURCE,
             failed=failed,
         )
-        trace_id = _hex32(context.trace_id)
+        trace_id, span_id = context.trace_id, context.span_id
         if own is None and not seen:
             if self._fees and span.kind is SpanKind.CLIENT:
                 own = self._paid_request(held)
             if own is None:
                 with self._lock:
-                    if self._ledger.end_plain(trace_id, _hex16(context.span_id)):
+                    if self._ledger.end_plain(trace_id, span_id):
                         return None
         readings = strongest(own, seen) if own is not None or seen else []
         start = span.start_time or 0
@@ -306,8 +301,8 @@ class AgentCostSpanProcessor(SpanProcessor):
         parent = span.parent
         remote = parent is not None and parent.is_remote
         entry = Entry(
-            span_id=_hex16(context.span_id),
-            parent_id=_hex16(parent.span_id) if parent is not None else "",
+            span_id=span_id,
+            parent_id=parent.span_id if parent is not None else 0,
             start=start,
             end=span.end_time or start,
             emitter=emitter,
@@ -384,7 +379,7 @@ class AgentCostSpanProcessor(SpanProcessor):
     def live_total(self, trace_id: int, session_id: str = "") -> Money | None:
         """Return what a session, or the trace it is in, cost so far; None when nothing of it is known."""
         with self._lock:
-            rollup = self._ledger.live(f"{trace_id:032x}", session_id)
+            rollup = self._ledger.live(trace_id, session_id)
         return Money(rollup.total) if rollup is not None else None
 
     @property
