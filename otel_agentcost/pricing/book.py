@@ -145,6 +145,13 @@ class PriceBook:
                 or reading.kind not in _MODEL_KINDS
             ):
                 return self._priced(reading, at)
+            if not reading.context and not reading.estimated:  # the shortest way to a plan that is known
+                units = tuple(usage._quantities)
+                plan = self._plans.get(
+                    (reading.provider, reading.model, reading.request_model, (), units, at // DAY_NS)
+                )
+                if type(plan) is Plan:
+                    return plan.bill(usage)
             return self._usage_bill(reading, reading.model, usage, at, "")
         except Exception as fault:
             return unpriced((f"pricing_error:{type(fault).__name__}",))

@@ -131,21 +131,20 @@ class Plan:
         exact = self._exact
         if not exact or estimated:
             return self._price(values, usage, estimated, model)
-        leaves = values.copy()
-        for i, inside in self._order:
+        _, lines, weights = exact[0] if len(exact) == 1 else exact[self._tier(values)]
+        for i, inside in self._order:  # parts come before what contains them, so this can be done in place
             quantity = values[i]
             for j in inside:
-                quantity -= leaves[j]
+                quantity -= values[j]
             if quantity < 0:
                 return self._carefully(usage, estimated, model)
-            leaves[i] = quantity
-        tier = exact[0] if len(exact) == 1 else exact[self._tier(values)]
-        total: int = sum(map(mul, leaves, tier.weights))
+            values[i] = quantity
+        total: int = sum(map(mul, values, weights))
         if not 0 < total <= MAX_PICO:
-            return self._price(values, usage, estimated, model)
+            return self._carefully(usage, estimated, model)
         items = _new(Lines)
-        items.rates = tier.lines
-        items.leaves = leaves
+        items.rates = lines
+        items.leaves = values
         items.model = model
         items.component = self._component
         items.made = None
