@@ -20,84 +20,36 @@ from otel_agentcost.pricing.vectors import nanoseconds
 from otel_agentcost.usage.reading import Reading, Usage
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "agentcost.yaml"
+MISTAKES = Path(__file__).parent / "conformance" / "settings" / "mistakes.json"
 UNITS = {"units": {"input_tokens": 1}}
-RATE = "prices[0].units.input_tokens"
 
 
-def rate(raw: Any) -> dict[str, Any]:
-    """A file with one rate."""
-    return {"prices": [{"model": "x", "units": {"input_tokens": raw}}]}
+def mistakes() -> list[Any]:
+    """The hand-written vectors of both languages: settings, the dotted key, what is said."""
+    content = json.loads(MISTAKES.read_text())
+    assert content["format"] == "agentcost-conformance/settings/1"
+    assert all(set(vector) == {"settings", "key", "says"} for vector in content["vectors"])
+    return [pytest.param(v["settings"], v["key"], v["says"], id=v["says"][:70]) for v in content["vectors"]]
 
 
-def own(**more: Any) -> dict[str, Any]:
-    """A file with one price entry and something more in it."""
-    return {"prices": [{"model": "x", **UNITS, **more}]}
-
-
-WRONG: list[tuple[dict[str, Any], str, str]] = [
-    ({"price": []}, "price", "did you mean `prices`?"),
-    ({"prices": {}}, "", ""),
-    ({"prices": {"model": "x"}}, "prices", "is not a list"),
-    ({"prices": ["x"]}, "prices[0]", "is not a mapping"),
-    ({"prices": [{"units": {"input_tokens": 1}}]}, "prices[0].model", "is missing"),
-    ({"prices": [{"model": "x"}]}, "prices[0].units", "is missing"),
-    ({"prices": [{"model": 5, **UNITS}]}, "prices[0].model", "5 is not a text"),
-    ({"prices": [{"model": "x", "units": {"input_token": 1}}]}, "prices[0].units.input_token", "`input_tokens`"),
-    (rate("abc"), RATE, "'abc' is not a number"),
-    (rate(-1), RATE, "-1 is negative"),
-    (rate(True), RATE, "is not a number"),
-    (rate(float("nan")), RATE, "finite"),
-    (rate("0.0000000000001"), RATE, "12 decimals"),
-    (rate({"per": 1}), RATE + ".price", "is missing"),
-    (rate({"price": 1, "per": 0}), RATE + ".per", "above 0"),
-    (
-        rate({"price": 1, "tiers": [{"price": 2}]}),
-        RATE + ".tiers[0]", "needs `gt` or `gte`",
-    ),
-    (
-        rate({"price": 1, "tiers": [{"gt": 9, "price": 2}, {"gt": 5, "price": 3}]}),
-        RATE + ".tiers", "ascending",
-    ),
-    (own(**{"from": "soon"}), "prices[0].from", "'soon' is not a day"),
-    (own(**{"from": "2026-02-01", "to": "2026-01-01"}), "prices[0].to", "is before"),
-    (own(windows=[["1:00", "4:00"]]), "prices[0].windows[0]", "not a time window"),
-    (own(weekdays=[0]), "prices[0].weekdays[0]", "1 is Monday"),
-    (own(tier_mode="cliff"), "prices[0].tier_mode", "whole_request, graduated"),
-    (own(currency="euro"), "prices[0].currency", "three capital letters"),
-    (own(currency="EUR"), "prices[0].currency", "no rate for EUR"),
-    ({"prices": [{"model": "x", "free": "yes"}]}, "prices[0].free", "neither true nor false"),
-    (own(variants=[{"units": {"input_tokens": 1}}]), "prices[0].variants[0].when", "None"),
-    (own(variants=[{"when": {}, **UNITS}]), "prices[0].variants[0].when", "is empty"),
-    ({"discounts": [{"model": "x"}]}, "discounts[0].percent", "is missing"),
-    ({"discounts": [{"percent": 120}]}, "discounts[0].percent", "between 0 and 100"),
-    ({"discounts": [{"percent": 5, "units": ["tokens"]}]}, "discounts[0].units[0].tokens", "unknown key"),
-    ({"fees": [{"per_call": 1}]}, "fees[0]", "either `tool` or `host`"),
-    ({"fees": [{"tool": "a", "host": "b", "per_call": 1}]}, "fees[0]", "either `tool` or `host`"),
-    ({"fees": [{"tool": "a"}]}, "fees[0]", "has no price"),
-    ({"fees": [{"tool": "a", "per_call": 1, "errors": "maybe"}]}, "fees[0].errors", "`billed`"),
-    ({"fees": [{"tool": "a", "per_unit": {"price": "x"}}]}, "fees[0].per_unit.price", "is not a number"),
-    ({"fees": [{"tool": "a", "percall": 1}]}, "fees[0].percall", "did you mean `per_call`?"),
-    ({"compute": [{"machine": "x"}]}, "compute[0].rates", "is not a mapping"),
-    ({"compute": [{"machine": "x", "rates": {"cpu": 1}}]}, "compute[0].rates.cpu", "unknown key"),
-    ({"aliases": {"x": {"provider": "openai"}}}, "aliases.x.model", "is missing"),
-    ({"aliases": {"x": 5}}, "aliases.x", "is not a mapping"),
-    ({"currency": "EUR"}, "rates.USD", "rates: {USD: 0.92}"),
-    ({"currency": "€"}, "currency", "three capital letters"),
-    ({"rates": {"USD": 0}}, "rates.USD", "not above 0"),
-    ({"rates": {"USD": [{"from": "2026-01-01"}]}}, "rates.USD[0].rate", "None is not a number"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("content", "key", "says"), WRONG, ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(("content", "key", "says"), mistakes())
 def test_mistake_is_named(content: dict[str, Any], key: str, says: str) -> None:
-    """A ConfigError names the dotted key and says what to do; an empty section is no mistake."""
-    if not key:
-        assert Overrides.from_mapping(content) == Overrides()
-        return
+    """A ConfigError names the dotted key, the value and what to do."""
     with pytest.raises(ConfigError) as caught:
         Overrides.from_mapping(content)
-    assert caught.value.key == key
-    assert says in str(caught.value)
+    assert (key, says) == (caught.value.key, str(caught.value))
+
+
+def test_every_settings_file_is_run() -> None:
+    """No file of the folder is left out."""
+    assert list(MISTAKES.parent.glob("*.json")) == [MISTAKES]
+
+
+def test_yaml_numbers_without_end_are_refused() -> None:
+    """`.nan` and `.inf` are floats in YAML."""
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match="is not a finite number"):
+            Overrides.from_mapping({"prices": [{"model": "x", "units": {"input_tokens": value}}]})
 
 
 def test_nothing_said_is_nothing_changed() -> None:
@@ -155,14 +107,22 @@ def test_example_prices_what_it_says() -> None:
     assert total(kind="compute", context=machine, usage=Usage(gpu_seconds=3600)) == 2_100_000_000_000
 
 
-@pytest.mark.parametrize(
-    ("content", "key", "says"), [case for case in WRONG if case[1]], ids=lambda v: v if isinstance(v, str) else ""
-)
+@pytest.mark.parametrize(("content", "key", "says"), mistakes())
 def test_schema_is_no_stricter_than_the_reader(content: dict[str, Any], key: str, says: str) -> None:
     """The schema never refuses what the reader takes; most of what the reader refuses, it refuses too."""
     schema = jsonschema.Draft202012Validator(load("agentcost.schema"))
     refused = bool(list(schema.iter_errors(json.loads(json.dumps(content)))))
-    beyond = ("ascending", "is before", "no rate for", "rates: {USD", "finite", "not above 0", "'soon'", "12 decimals")
+    beyond = (
+        "ascending",
+        "is before",
+        "no rate for",
+        "rates: {USD",
+        "finite",
+        "not above 0",
+        "is not a day",
+        "12 decimals",
+        "has no price",
+    )
     assert refused or any(part in says for part in beyond), key
 
 
