@@ -24,6 +24,9 @@ type Reader struct {
 	keyOf     []Key // of each document in use
 	dug       []Value
 	problem   string
+	biller    biller
+	billers   memory[biller]
+	hosts     memory[HostFacts]
 
 	markers    uint64
 	scope      string
@@ -33,7 +36,11 @@ type Reader struct {
 
 // NewReader returns a reader.
 func NewReader() *Reader {
-	return &Reader{candidates: make(map[candidateKey][]candidate)}
+	return &Reader{
+		candidates: make(map[candidateKey][]candidate),
+		billers:    newMemory[biller](256),
+		hosts:      newMemory[HostFacts](512),
+	}
 }
 
 type candidateKey struct {
@@ -332,7 +339,7 @@ func (r *Reader) readUsage(d *dialect, failed bool, operation string, into *Read
 	if !counts.within(simple) {
 		told := r.found.field(slotInclusiveWhen) != nil
 		how := counted{
-			rule: d.rule, exclusiveVendor: tables.exclusiveVendors[into.Provider],
+			rule: d.rule, exclusiveVendor: r.biller.exclusive,
 			outputExclusive: d.outputExclusive && !told,
 			additiveInput:   d.additiveInput, additiveOutput: d.additiveOutput,
 		}
@@ -428,7 +435,7 @@ func (r *Reader) readWho(d *dialect, into *Reading) {
 	var facts HostFacts
 	if host := r.found.words(slotHost); host != "" {
 		into.Context = into.Context.With("host", host)
-		facts, _ = Host(host)
+		facts = r.hosts.get(host, factsOfHost)
 		if facts.Region != "" && !into.Context.Has("region") {
 			into.Context = append(into.Context, ContextEntry{"region", facts.Region})
 		}
@@ -437,8 +444,9 @@ func (r *Reader) readWho(d *dialect, into *Reading) {
 	if name == "" {
 		name = d.providerIs
 	}
-	into.Provider = CanonicalProvider(name)
-	kind := KindOfProvider(into.Provider)
+	r.biller = r.billers.get(name, billerOf)
+	into.Provider = r.biller.id
+	kind := r.biller.kind
 	if kind != Framework && kind != "" {
 		return
 	}
@@ -449,6 +457,7 @@ func (r *Reader) readWho(d *dialect, into *Reading) {
 	}
 	if told != "" || kind == Framework {
 		into.Provider = told
+		r.biller.exclusive = tables.exclusiveVendors[told]
 	}
 }
 

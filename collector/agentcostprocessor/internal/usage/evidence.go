@@ -4,7 +4,7 @@ package usage
 type Key uint16
 
 // maxKeys bounds how many keys the tables may name.
-const maxKeys = 1024
+const maxKeys = 512
 
 // Interest tells which questions will be asked about a span, so that the keys of the others are passed over.
 type Interest uint8
@@ -19,40 +19,75 @@ const (
 	InAll = InUsage | InLabels | InHTTP | InStated
 )
 
-// keyTable numbers the keys that anybody reads.
+// keyTable numbers the keys that anybody reads. It is complete once the package is initialised.
 type keyTable struct {
-	ids       map[string]Key
+	names     []string
 	interests [maxKeys]Interest
-	// shapes holds, for a mix of three letters, the lengths of the keys that have it: most foreign keys fail there.
+	// shapes holds, for a mix of first and last letter, the lengths of the keys that have it: most foreign keys fail here.
 	shapes [256]uint64
+	// slots is a hash table with open addressing: number + 1 of a key, 0 for nothing.
+	slots [8 * maxKeys]uint16
 }
 
 func (t *keyTable) number(name string, interest Interest) Key {
-	key, ok := t.ids[name]
+	key, ok := t.find(name)
 	if !ok {
-		if len(t.ids) == maxKeys {
-			panic("usage: the tables name more keys than maxKeys")
+		if len(t.names) == maxKeys || name == "" {
+			panic("usage: the tables name more keys than maxKeys, or an empty one")
 		}
-		key = Key(len(t.ids))
-		t.ids[name] = key
+		key = Key(len(t.names))
+		t.names = append(t.names, name)
 		t.shapes[mix(name)] |= 1 << (len(name) & 63)
+		slot := hash(name)
+		for t.slots[slot%uint32(len(t.slots))] != 0 {
+			slot++
+		}
+		t.slots[slot%uint32(len(t.slots))] = uint16(key) + 1
 	}
 	t.interests[key] |= interest
 	return key
 }
 
-func mix(name string) uint8 {
+// hash mixes the length, the last eight bytes and eight from the middle: keys differ there, they begin alike.
+func hash(name string) uint32 {
 	size := len(name)
-	return name[0] ^ name[size/2]*31 ^ name[size-1]*7
+	if size < 8 {
+		mixed := uint64(size)
+		for i := range size {
+			mixed = mixed<<8 | uint64(name[i])
+		}
+		return uint32(mixed * 0x9e3779b97f4a7c15 >> 40)
+	}
+	last, middle := word(name[size-8:]), word(name[(size-8)/2:])
+	return uint32((last*0x9e3779b97f4a7c15 ^ middle*0xc2b2ae3d27d4eb4f ^ uint64(size)<<58) * 0xff51afd7ed558ccd >> 40)
 }
 
+// word returns the first eight bytes of a text as a number.
+func word(text string) uint64 {
+	_ = text[7]
+	return uint64(text[0]) | uint64(text[1])<<8 | uint64(text[2])<<16 | uint64(text[3])<<24 |
+		uint64(text[4])<<32 | uint64(text[5])<<40 | uint64(text[6])<<48 | uint64(text[7])<<56
+}
+
+func mix(name string) uint8 { return name[0]*29 + name[len(name)-1] }
+
 func (t *keyTable) find(name string) (Key, bool) {
-	size := len(name)
-	if size == 0 || t.shapes[mix(name)]>>(size&63)&1 == 0 {
+	if name == "" || t.shapes[mix(name)]>>(len(name)&63)&1 == 0 {
 		return 0, false
 	}
-	key, ok := t.ids[name]
-	return key, ok
+	return t.look(name)
+}
+
+func (t *keyTable) look(name string) (Key, bool) {
+	for slot := hash(name); ; slot++ {
+		number := t.slots[slot%uint32(len(t.slots))]
+		if number == 0 {
+			return 0, false
+		}
+		if t.names[number-1] == name {
+			return Key(number - 1), true
+		}
+	}
 }
 
 // Evidence is what one span or resource has of the attributes that somebody reads, collected in one pass.

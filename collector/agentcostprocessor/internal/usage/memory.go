@@ -40,6 +40,16 @@ func (m *memory[V]) keep(text string, value V) {
 	m.young[strings.Clone(text)] = value
 }
 
+// get returns what is remembered, or works it out.
+func (m *memory[V]) get(text string, answer func(text string) V) V {
+	value, ok := m.recall(text)
+	if !ok {
+		value = answer(text)
+		m.keep(text, value)
+	}
+	return value
+}
+
 // shared is a memory for many goroutines.
 type shared[V any] struct {
 	lock   sync.RWMutex
@@ -60,9 +70,5 @@ func (s *shared[V]) get(text string) V {
 	}
 	s.lock.Lock()
 	defer s.lock.Unlock()
-	if value, ok = s.memory.recall(text); !ok {
-		value = s.answer(text)
-		s.memory.keep(text, value)
-	}
-	return value
+	return s.memory.get(text, s.answer)
 }

@@ -61,7 +61,7 @@ var (
 	}
 	separators = strings.NewReplacer("_", "-", " ", "-", "/", "-")
 	canonical  = newShared(512, workOutProvider)
-	hosts      = newShared(2048, func(host string) HostFacts { return FactsOf(host, "") })
+	hosts      = newShared(2048, factsOfHost)
 )
 
 // CanonicalProvider returns the canonical id of a provider; an unknown name comes back lower-cased, a blank one as "".
@@ -84,6 +84,19 @@ func workOutProvider(name string) string {
 	return strings.Clone(plain)
 }
 
+// biller is what a reader has to know about who bills.
+type biller struct {
+	id   string
+	kind ProviderKind
+	// exclusive: when this vendor counts, cached tokens are left out of the input.
+	exclusive bool
+}
+
+func billerOf(name string) biller {
+	id := CanonicalProvider(name)
+	return biller{id: id, kind: KindOfProvider(id), exclusive: tables.exclusiveVendors[id]}
+}
+
 // KindOfProvider returns what a canonical id is; "" when nobody knows it.
 func KindOfProvider(provider string) ProviderKind { return providerTable.Providers[provider] }
 
@@ -102,6 +115,8 @@ func Host(host string) (HostFacts, bool) {
 	facts := hosts.get(host)
 	return facts, facts.Provider != ""
 }
+
+func factsOfHost(host string) HostFacts { return FactsOf(host, "") }
 
 // FactsOf returns what host and path of an API tell; the path decides for the few hosts that answer for several
 // providers.

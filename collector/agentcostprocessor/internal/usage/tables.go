@@ -192,7 +192,7 @@ func (o *rawOutcome) UnmarshalJSON(text []byte) error {
 }
 
 var (
-	keys       = &keyTable{ids: make(map[string]Key)}
+	keys       = &keyTable{}
 	markerBits [maxKeys]uint64
 	tables     = compileTables()
 )
