@@ -61,8 +61,9 @@ def rollup_attributes(rollup: Rollup, prefix: str, *, complete: bool) -> dict[st
     p = f"agentcost.{prefix}"
     result: dict[str, str | bool | int | float] = {
         f"{p}.cost.total": rollup.total / PICO,
-        f"{p}.cost.pico": rollup.total,
     }
+    if rollup.total.bit_length() < 64:  # an attribute has no more; beyond nine million the double stands alone
+        result[f"{p}.cost.pico"] = rollup.total
     for component in COMPONENTS:
         pico = getattr(rollup, component)
         if pico or component == "llm":

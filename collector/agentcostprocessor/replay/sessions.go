@@ -212,24 +212,25 @@ func nodeOf(record *ledger.SpanRecord, reader *ledger.SpanReader) *node {
 	n.own, n.claimed = ownPico(record)
 	n.total.pico = n.own
 	status, hasStatus := record.Attributes.Get(semconv.CostStatus)
-	if name, _ := status.Plain(); !(n.claimed || hasStatus) || slices.Contains(uncounted, name) {
+	if name, _ := status.Plain(); slices.Contains(uncounted, name) {
 		return n
 	}
 	reading := reader.Reading(record)
-	if reading == nil {
-		return n
-	}
-	if reading.HasUsage {
-		n.total.input = reading.Usage.InputTokens().Whole()
-		n.total.output = reading.Usage.OutputTokens().Whole()
-	}
-	switch reading.Kind {
-	case usage.KindCall:
-		n.total.llm = 1
-	case usage.KindTool:
-		n.total.tool = 1
-	case usage.KindAPI:
-		n.total.api = 1
+	switch {
+	case reading == nil:
+	case reading.Kind == usage.KindTool:
+		n.total.tool = 1 // also a tool nobody charges for was called
+	case n.claimed || hasStatus:
+		if reading.HasUsage {
+			n.total.input = reading.Usage.InputTokens().Whole()
+			n.total.output = reading.Usage.OutputTokens().Whole()
+		}
+		switch reading.Kind {
+		case usage.KindCall:
+			n.total.llm = 1
+		case usage.KindAPI:
+			n.total.api = 1
+		}
 	}
 	return n
 }
