@@ -186,3 +186,11 @@ func TestHostsAndPathsMatchWholeParts(t *testing.T) {
 		}
 	}
 }
+
+func decodeLoosely(raw []byte) (map[string]any, bool) {
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	var settings map[string]any
+	err := decoder.Decode(&settings)
+	return settings, err == nil
+}
