@@ -18,6 +18,8 @@ _PLACES: Mapping[str, tuple[int, str]] = {
 _KEYS = frozenset(_PLACES)
 _LATER = 1000
 _PICO = 10**12
+_BEYOND = 2**63
+"""No span costs nine million: such a figure is a fault, and no integer attribute could hold it."""
 
 
 def read_labels(attributes: Attributes, resource: Attributes = EMPTY) -> Mapping[str, str]:
@@ -66,15 +68,17 @@ class Stated:
 def read_stated(attributes: Attributes) -> Stated | None:
     """Return the `agentcost.cost.*` a span already carries, or None when it carries neither amount nor status.
 
-    The amount is the exact integer it was derived from; an amount that is no finite number counts as absent.
+    The amount is the exact integer it was derived from; an amount that is no finite number, or beyond 2^63
+    pico-units, counts as absent.
     """
     amount = attributes.get(_semconv.AGENTCOST_COST_AMOUNT)
     status = attributes.get(_semconv.AGENTCOST_COST_STATUS)
     if amount is None and status is None:
         return None
     number = decimal_of(amount)
+    pico = None if number is None else round(Fraction(number) * _PICO)
     texts = [
-        str(attributes.get(key) or "")
+        _plain(attributes.get(key))
         for key in (
             _semconv.AGENTCOST_COST_REASON,
             _semconv.AGENTCOST_COST_SOURCE,
@@ -83,10 +87,15 @@ def read_stated(attributes: Attributes) -> Stated | None:
         )
     ]
     return Stated(
-        pico=None if number is None else round(Fraction(number) * _PICO),
-        status=str(status or ""),
+        pico=pico if pico is not None and -_BEYOND < pico < _BEYOND else None,
+        status=_plain(status),
         reason=texts[0],
         source=texts[1],
         price_id=texts[2],
         currency=texts[3] or "USD",
     )
+
+
+def _plain(value: object) -> str:
+    """Return a text as it is, a number as Python writes it, and nothing for anything else."""
+    return str(value) if value and isinstance(value, (str, int, float)) else ""
