@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from otel_agentcost.ledger.entry import Entry
-from otel_agentcost.usage.names import bare_model
 
 Rule = Callable[[Sequence[Entry]], int]
 
@@ -170,7 +169,8 @@ def _usage(attributes: dict[str, Any]) -> tuple[int, int, int, int]:
     cached = next((attributes[k] for k in read if k in attributes), 0)
     tokens_in = attributes.get("gen_ai.usage.input_tokens", attributes.get("llm.token_count.prompt", 0))
     tokens_out = attributes.get("gen_ai.usage.output_tokens", attributes.get("llm.token_count.completion", 0))
-    reasoning = attributes.get("gen_ai.usage.reasoning.output_tokens", 0)
+    detail = ("gen_ai.usage.reasoning.output_tokens", "llm.token_count.completion_details.reasoning")
+    reasoning = next((attributes[k] for k in detail if k in attributes), 0)
     return tokens_in, cached, tokens_out, reasoning
 
 
@@ -214,13 +214,3 @@ SHORTCUTS = {
     ),
     "reasoning_on_top": Shortcut("reasoning is added to output", "langfuse#11244", reasoning_on_top),
 }
-
-
-def exact_name(model: str, priced: Iterable[str]) -> bool:
-    """A model has a price only where the list has its very name (litellm#42161, #35913)."""
-    return model in set(priced)
-
-
-def short_name(model: str) -> str:
-    """The name without its address, for rules that look names up."""
-    return bare_model(model)
