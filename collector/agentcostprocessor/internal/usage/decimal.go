@@ -194,12 +194,10 @@ func (d Decimal) IsWhole() bool {
 func (d Decimal) Scaled(places int) (int64, bool) {
 	hi, lo, ok := d.scaled(places)
 	switch {
-	case !ok || hi != 0:
+	case !ok || hi != 0 || lo >= 1<<63:
 		return 0, false
-	case d.negative && lo <= 1<<63:
+	case d.negative:
 		return -int64(lo), true
-	case lo >= 1<<63:
-		return 0, false
 	}
 	return int64(lo), true
 }

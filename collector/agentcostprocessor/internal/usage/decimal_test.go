@@ -55,7 +55,7 @@ func TestScaledRoundsHalfToEven(t *testing.T) {
 		{"2.50000000000000000001", 0, 3, true}, {"0.0246", 12, 24_600_000_000, true}, {"1e-12", 12, 1, true},
 		{"4e-13", 12, 0, true}, {"5e-13", 12, 0, true}, {"6e-13", 12, 1, true}, {"1e-30", 0, 0, true},
 		{"9223372.036854775807", 12, math.MaxInt64, true}, {"9223372.036854775808", 12, 0, false},
-		{"-9223372.036854775808", 12, math.MinInt64, true}, {"1e30", 12, 0, false}, {"0", 12, 0, true},
+		{"-9223372.036854775807", 12, -math.MaxInt64, true}, {"-9223372.036854775808", 12, 0, false}, {"1e30", 12, 0, false}, {"0", 12, 0, true},
 	} {
 		number, ok := ParseDecimal(c.text)
 		if !ok {
