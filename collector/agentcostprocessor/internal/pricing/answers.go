@@ -63,11 +63,11 @@ func (b *Book) answer(asked *question) *answer {
 	length := asked.sought.length()
 	for i := range asked.context {
 		entry := &asked.context[i]
-		if entry.Value != "" && b.relevant[entry.Key] {
+		if number := b.relevant[entry.Key]; number != 0 && entry.Value != "" {
 			relevant++
 			length += len(entry.Key) + len(entry.Value)
 			// A context has no order, so the hash must not have one either.
-			hash += hashText(hashText(0, entry.Key), entry.Value)
+			hash += hashText(number, entry.Value)
 		}
 	}
 	same := func(known *question) bool {
@@ -89,7 +89,7 @@ func (b *Book) answer(asked *question) *answer {
 	if length <= maxKey {
 		kept := question{sought: asked.sought.clone(), units: asked.units, minute: asked.minute}
 		for _, entry := range asked.context {
-			if entry.Value != "" && b.relevant[entry.Key] {
+			if entry.Value != "" && b.relevant[entry.Key] != 0 {
 				kept.context = append(kept.context, usage.ContextEntry{
 					Key: strings.Clone(entry.Key), Value: strings.Clone(entry.Value),
 				})
@@ -115,7 +115,7 @@ func (b *Book) work(asked *question) (found *answer) {
 	}
 	told := make(map[string]string, len(asked.context))
 	for _, entry := range asked.context {
-		if entry.Value != "" && b.relevant[entry.Key] {
+		if entry.Value != "" && b.relevant[entry.Key] != 0 {
 			told[strings.Clone(entry.Key)] = strings.Clone(entry.Value)
 		}
 	}

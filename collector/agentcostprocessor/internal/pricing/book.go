@@ -34,7 +34,7 @@ type content struct {
 	catalogue *catalogue
 	fees      []map[string]any
 	machines  []map[string]any
-	relevant  map[string]bool
+	relevant  map[string]uint64
 }
 
 // Book has dated prices of models, tools, APIs and machines, with the user's own laid over them:
@@ -47,7 +47,7 @@ type Book struct {
 	content   *content
 	overrides *Overrides
 	fees      *feeBook
-	relevant  map[string]bool
+	relevant  map[string]uint64 // context keys, numbered
 	plans     *cache[question, *answer]
 	matches   *cache[sought, *found]
 }
@@ -124,9 +124,7 @@ func newBook(c *content, o *Overrides) (*Book, error) {
 		relevant = maps.Clone(relevant)
 		for i := range o.prices {
 			for _, variant := range o.prices[i].variants {
-				for key := range variant.when {
-					relevant[key] = true
-				}
+				numberKeys(relevant, variant.when)
 			}
 		}
 	}
@@ -138,17 +136,13 @@ func newBook(c *content, o *Overrides) (*Book, error) {
 	}, nil
 }
 
-// relevantKeys returns the context keys any price depends on; nothing else may widen the memory.
-func relevantKeys(providers []rawProvider) (map[string]bool, error) {
-	keys := make(map[string]bool)
+// relevantKeys numbers the context keys any price depends on; nothing else may widen the memory.
+func relevantKeys(providers []rawProvider) (map[string]uint64, error) {
+	keys := make(map[string]uint64)
 	for _, key := range baseKeys {
-		keys[key] = true
+		numberKeys(keys, when{key: nil})
 	}
-	note := func(w when) {
-		for key := range w {
-			keys[key] = true
-		}
-	}
+	note := func(w when) { numberKeys(keys, w) }
 	for i := range providers {
 		for j := range providers[i].Multipliers {
 			note(providers[i].Multipliers[j].When)
@@ -173,6 +167,14 @@ func relevantKeys(providers []rawProvider) (map[string]bool, error) {
 		}
 	}
 	return keys, nil
+}
+
+func numberKeys(keys map[string]uint64, conditions when) {
+	for key := range conditions {
+		if keys[key] == 0 {
+			keys[key] = uint64(len(keys) + 1)
+		}
+	}
 }
 
 // Version is the version of the price book, the first part of price ids.

@@ -52,12 +52,13 @@ func askPython(t testing.TB, python, script string, lines []string) [][]byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	command := exec.Command(python, path)
-	command.Dir = filepath.Join("..", "..", "..", "..")
-	command.Env = append(os.Environ(), "PYTHONPATH="+command.Dir)
-	if root, err := filepath.Abs(command.Dir); err == nil {
-		command.Env = append(os.Environ(), "PYTHONPATH="+root)
+	root, err := filepath.Abs(filepath.Join("..", "..", "..", ".."))
+	if err != nil {
+		t.Fatal(err)
 	}
+	command := exec.Command(python, path)
+	command.Dir = root
+	command.Env = append(os.Environ(), "PYTHONPATH="+root)
 	command.Stdin = strings.NewReader(strings.Join(lines, "\n") + "\n")
 	var stderr bytes.Buffer
 	command.Stderr = &stderr
@@ -284,7 +285,7 @@ func (m *maker) quantity(unit usage.Unit) usage.Quantity {
 func (m *maker) usage() usage.Usage {
 	var all usage.Quantities
 	units := []usage.Unit{usage.InputTokens, usage.OutputTokens}
-	for range m.IntN(4) {
+	for range max(0, m.IntN(8)-4) {
 		units = append(units, usage.Unit(m.IntN(usage.UnitCount)))
 	}
 	if m.often(40) {
@@ -305,7 +306,7 @@ func (m *maker) usage() usage.Usage {
 	left := make(map[usage.Unit]usage.Quantity)
 	for _, unit := range units {
 		quantity := m.quantity(unit)
-		if !m.often(6) {
+		if !m.often(2) {
 			for _, above := range unit.Ancestors() {
 				if all.Has(above) && left[above].Sign() >= 0 {
 					room := left[above].Whole()
@@ -515,5 +516,33 @@ func TestPythonAndGoGiveTheSameBills(t *testing.T) {
 	t.Logf("%d of %d bills differ; statuses %v", different, len(lines), statuses)
 	if len(statuses) < 8 {
 		t.Errorf("only %v took part", statuses)
+	}
+}
+
+func TestPythonAndGoGiveTheSameContextWindows(t *testing.T) {
+	python := pythonOf(t)
+	random := newMaker(t, 21)
+	book, err := Bundled().WithOverrides(settingsOf(t, []byte(settings[1])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := []string{`{"overrides": ` + strings.ReplaceAll(settings[1], "\n", " ") + `}`}
+	windows := []string{""}
+	for range 1500 {
+		provider, model := random.call()
+		asked, err := json.Marshal(map[string]map[string]string{"window": {"provider": provider, "model": model}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := "null"
+		if tokens, ok := book.ContextWindow(provider, model); ok {
+			want = strconv.FormatInt(tokens, 10)
+		}
+		lines, windows = append(lines, string(asked)), append(windows, `{"window": `+want+`}`)
+	}
+	for i, raw := range askPython(t, python, "price.py", lines) {
+		if windows[i] != "" && windows[i] != string(raw) {
+			t.Errorf("%s\nGo:     %s\nPython: %s", lines[i], windows[i], raw)
+		}
 	}
 }

@@ -158,7 +158,7 @@ func (v *pricedVector) check(t *testing.T, reading *usage.Reading) {
 		// A line of quantity 0 is shown when the vector names the unit with 0.
 		quantity := quantityOf(t, raw)
 		if unit, _ := usage.UnitOf(key); quantity.IsZero() && bill.HasTotal && bill.Status != ProviderReported {
-			lines[unit] = lines[unit]
+			lines[unit] = LineItem{Quantity: lines[unit].Quantity, Pico: lines[unit].Pico}
 		}
 	}
 	if len(lines) != len(v.Expected.Lines) {
