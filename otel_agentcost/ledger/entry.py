@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from otel_agentcost.pricing.bill import Bill
 from otel_agentcost.usage.reading import Reading, Usage
+from otel_agentcost.usage.records import maker
 
 SpanId: TypeAlias = Any
 """A span's id (or a trace's): hexadecimal text, or the integer itself where making text would cost more than a lookup.
@@ -84,6 +85,10 @@ class Charge:
         return self.status not in ("mirror", "aggregate")
 
 
+new_entry = maker(Entry)
+new_charge = maker(Charge)
+
+_UNCHARGED = Charge(pico=None)
 _STATUS_OF_BILL: dict[str, ChargeStatus] = {
     "priced": "",
     "provider_reported": "",
@@ -100,11 +105,11 @@ def charge_in_full(entry: Entry) -> Charge:
     """Charge a span its own bill."""
     bill, reading = entry.bill, entry.reading
     if bill is None:
-        return Charge(pico=None, usage=reading.usage if reading is not None else None)
+        return new_charge(pico=None, usage=reading.usage if reading is not None else None)
     status, reason = _STATUS_OF_BILL[bill.status], bill.reason
     if not status and reading is not None and not reading.has_both_sides and bill.source != "provider":
         status, reason = "partial", "output_not_reported"
-    return Charge(
+    return new_charge(
         pico=bill.total,
         status=status,
         reason=reason,
@@ -116,4 +121,4 @@ def charge_in_full(entry: Entry) -> Charge:
 
 def mirror_of(other: Entry, *, status: ChargeStatus = "mirror") -> Charge:
     """Charge nothing, because `other` shows the same request."""
-    return Charge(pico=0, status=status, reason=f"mirror_of:{span_text(other.span_id)}")
+    return new_charge(pico=0, status=status, reason=f"mirror_of:{span_text(other.span_id)}")

@@ -15,6 +15,7 @@ from otel_agentcost.ledger.rollup import Rollup
 from otel_agentcost.ledger.settle import CumulativeKey
 from otel_agentcost.ledger.trace import Posting, TraceLedger
 from otel_agentcost.usage.reading import Usage
+from otel_agentcost.usage.records import maker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,9 @@ class Outcome:
     """Totals for `agentcost.session.*`; only for a root that is no part of another session."""
     conversation: int | None = None
     """Pico-units to date of the conversation the root belongs to."""
+
+
+new_outcome = maker(Outcome)
 
 
 class Ledger:
@@ -146,13 +150,13 @@ class Ledger:
                 ledger.total.late += posting.delta.total
         to_date = self._to_date(conversation, posting)
         if not posting.local_root:
-            return Outcome(posting=posting, conversation=to_date)
+            return new_outcome(posting=posting, conversation=to_date)
         trace.written = ledger.open_roots == 0
         part_of_other = session is not None and session.trace_id != trace_id
         total = None if part_of_other else self._session_total(trace, posting, session, entry)
         if not entry.parent_id and posting.complete and ledger.open_spans == 0:
             self._free(trace_id)  # nothing can follow; only unfinished traces need the grace
-        return Outcome(posting=posting, session=total, conversation=to_date)
+        return new_outcome(posting=posting, session=total, conversation=to_date)
 
     def _session_total(self, trace: _Trace, posting: Posting, session: _Session | None, entry: Entry) -> Rollup | None:
         if entry.parent_id:

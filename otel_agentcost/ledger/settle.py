@@ -310,7 +310,9 @@ class _Settling:
                 sums.add(below.pop(child, None))
             if carries_usage(entry):
                 elsewhere = [
-                    r for r in self._charged_for(sorted(sums.shared)) if not place[span_id] <= place[r] <= last[span_id]
+                    r
+                    for r in self._charged_for(sorted(sums.shared or ()))
+                    if not place[span_id] <= place[r] <= last[span_id]
                 ]
                 if elsewhere:  # seen here, charged elsewhere
                     everything = Below()
@@ -323,7 +325,7 @@ class _Settling:
             elif entry.reading is not None and entry.reading.kind == "aggregate":
                 self.charges[span_id] = Charge(pico=None)
             elif is_call(entry) and len(self.members[self.request[span_id]]) > 1:
-                sums.shared.add(self.request[span_id])
+                sums.show(self.request[span_id])
             sums.include(entry, self.charges.get(span_id))
             below[span_id] = sums
 
@@ -369,6 +371,9 @@ def charge_remainder(entry: Entry, reading: Reading, left: Totals, price: Pricer
     )
 
 
+_NONE: frozenset[str] = frozenset()
+
+
 class Below:
     """What is charged below a span for calls and aggregates: tokens, money, and how well they are known."""
 
@@ -380,9 +385,9 @@ class Below:
         """All money of calls and aggregates, fees inside them included; no tools, APIs or compute."""
         self.saw_usage = False
         self.estimated = False
-        self.shared: set[str] = set()
+        self.shared: set[str] | None = None
         """Requests with several records: one may be charged elsewhere."""
-        self.families: set[str] = set()
+        self.families: frozenset[str] = _NONE
 
     @property
     def explains(self) -> bool:
@@ -396,10 +401,20 @@ class Below:
         self.pico += other.pico
         self.saw_usage = self.saw_usage or other.saw_usage
         self.estimated = self.estimated or other.estimated
-        small, large = sorted((self.shared, other.shared), key=len)
-        large |= small
-        self.shared = large
-        self.families |= other.families
+        if other.shared and self.shared:
+            small, large = sorted((self.shared, other.shared), key=len)
+            large |= small
+            self.shared = large
+        elif other.shared:
+            self.shared = other.shared
+        if other.families != self.families:
+            self.families = self.families | other.families if self.families else other.families
+
+    def show(self, request: str) -> None:
+        """Note a request that has several records."""
+        if self.shared is None:
+            self.shared = set()
+        self.shared.add(request)
 
     def include(self, entry: Entry, charge: Charge | None) -> None:
         reading = entry.reading
@@ -411,7 +426,7 @@ class Below:
         if reading.kind == "call" and charge.counts and charge.reason != "fetch_response" and shows_usage(entry):
             self.saw_usage = True
             self.estimated = self.estimated or reading.estimated
-            self.families.add(family(reading))
+            self.families |= {family(reading)}
 
 
 def _reaches(inner: Mapping[str, Sequence[str]], start: str, goal: str) -> bool:

@@ -17,6 +17,7 @@ from otel_agentcost.ledger.rollup import Rollup
 from otel_agentcost.ledger.settle import Below, CumulativeKey, Settlement, charge_aggregate, settle
 from otel_agentcost.ledger.tree import BOUNDARIES, carries_usage
 from otel_agentcost.usage.reading import Usage
+from otel_agentcost.usage.records import maker
 
 
 class Node:
@@ -63,6 +64,9 @@ class Posting:
     """The local root had been written before."""
     complete: bool
     """For a local root: every span below it had ended."""
+
+
+new_posting = maker(Posting)
 
 
 class TraceLedger:
@@ -185,7 +189,7 @@ class TraceLedger:
         self._hand_up(node, entry)
         if entry.reading is not None:
             self._keep(node, entry)
-        return Posting(
+        return new_posting(
             charge=charge,
             delta=delta,
             subtree=subtree,
@@ -384,7 +388,7 @@ class TraceLedger:
             if shows_usage(entry) and not is_fetch(entry):
                 node.below.saw_usage = True
                 node.below.estimated = node.below.estimated or reading.estimated
-                node.below.families.add(family(reading))
+                node.below.families |= {family(reading)}
             node.inner = node.visible or []
             hides = shows_usage(entry) and not is_fetch(entry)
             node.visible = [node] if hides else [node, *(node.visible or ())]

@@ -19,13 +19,14 @@ from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanKind, StatusCode
 
 from otel_agentcost.ledger.accounting import paid_request, window_share
 from otel_agentcost.ledger.annotate import charge_attributes, rollup_attributes
 from otel_agentcost.ledger.attempts import combined, strongest
-from otel_agentcost.ledger.entry import Entry
+from otel_agentcost.ledger.entry import Entry, new_entry
 from otel_agentcost.ledger.ledger import Ledger, Limits, Outcome
 from otel_agentcost.otel import evidence, identity
 from otel_agentcost.otel.config import Config
@@ -69,6 +70,8 @@ class AgentCostSpanProcessor(SpanProcessor):
         self._priced: PriceBook | None = book
         self._lock = threading.Lock()  # protects _ledger and _starts; no foreign call is made under it
         self._ledger = self._new_ledger()
+        self._resource: Resource | None = None
+        self._resource_labels: Mapping[str, str] = {}
         self._starts = 0
         self._gone = (0, 0)
         self._state = "new"  # new -> active | inert (a second instance on one provider)
@@ -300,7 +303,7 @@ class AgentCostSpanProcessor(SpanProcessor):
                 reading = None  # an HTTP request nobody charges for is a plain span
         parent = span.parent
         remote = parent is not None and parent.is_remote
-        entry = Entry(
+        entry = new_entry(
             span_id=span_id,
             parent_id=parent.span_id if parent is not None else 0,
             start=start,
@@ -347,7 +350,10 @@ class AgentCostSpanProcessor(SpanProcessor):
             count("malformed", reason=posting.charge.reason.split(",")[0].split(":")[0])
         if self._metrics is None or (posting.delta is None and outcome.session is None):
             return
-        labels = read_labels(held, span.resource.attributes if span.resource is not None else {})
+        labels = read_labels(held, NO_RESOURCE)
+        resource = self._labels_of(span.resource)
+        if resource:
+            labels = {**resource, **labels}
         if entry.failed:
             labels = {"error.type": _text(held, "error.type") or "_OTHER", **labels}
         if posting.delta is not None:
@@ -359,6 +365,13 @@ class AgentCostSpanProcessor(SpanProcessor):
                 complete=not outcome.session.incomplete,
                 duration_seconds=(entry.end - entry.start) / 1e9,
             )
+
+    def _labels_of(self, resource: Resource) -> Mapping[str, str]:
+        """Read the labels of a resource once; a process has one, and its mapping is slow to walk."""
+        if resource is not self._resource:
+            self._resource_labels = read_labels({}, resource.attributes)
+            self._resource = resource
+        return self._resource_labels
 
     def _written(self, held: Mapping[str, Any], entry: Entry, outcome: Outcome) -> dict[str, str | bool | int | float]:
         posting = outcome.posting
