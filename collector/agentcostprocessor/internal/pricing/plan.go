@@ -153,8 +153,8 @@ func newPlan(t *tariff, reported usage.UnitSet, priceID, currency string) *plan 
 		if held[unit].byUser {
 			p.source = FromUser
 		}
-		for _, t2 := range held[unit].tiers {
-			from := tier{threshold: t2.threshold, inclusive: t2.inclusive}
+		for _, step := range held[unit].tiers {
+			from := tier{threshold: step.threshold, inclusive: step.inclusive}
 			if t.mode != graduated && !slices.ContainsFunc(p.levels[1:], func(l level) bool { return l.from == from }) {
 				p.levels = append(p.levels, level{from: from})
 			}
@@ -436,5 +436,5 @@ func byBands(quantity usage.Quantity, bands []band) (Money, bool) {
 	return rounded(exact)
 }
 
-// guard against a unit vocabulary that outgrows the slots' small numbers.
+// A unit vocabulary that outgrows the small numbers of slots does not compile.
 const _ = uint(math.MaxInt8 - maxSlots)
