@@ -14,6 +14,7 @@ from otel_agentcost._data import load
 from otel_agentcost.cli.app import FINDINGS, OK, shared_options
 from otel_agentcost.cli.arithmetic import rate_text
 from otel_agentcost.cli.console import Console, count_text, table
+from otel_agentcost.cli.cross_check import report
 from otel_agentcost.cli.settings import load_config, price_book
 from otel_agentcost.errors import InputError
 from otel_agentcost.pricing.bill import LineItem
@@ -35,6 +36,11 @@ SHOWN_MATCHES = 40
 @click.option("--fees", is_flag=True, help="List what tools and HTTP APIs charge.")
 @click.option("--machines", is_flag=True, help="List what machines cost.")
 @click.option("--units", is_flag=True, help="List the billable units.")
+@click.option("--cross-check", is_flag=True, help="Compare the book with litellm's model map, or with --against.")
+@click.option(
+    "--against", multiple=True, metavar="FILE", help="A list to compare with: litellm's or models.dev's JSON."
+)
+@click.option("--tolerance", default=1.0, show_default=True, help="Percent by which a rate may differ.")
 @shared_options
 def command(
     console: Console,
@@ -45,11 +51,15 @@ def command(
     fees: bool,
     machines: bool,
     units: bool,
+    cross_check: bool,
+    against: tuple[str, ...],
+    tolerance: float,
 ) -> int:
     """Look a model up in the price book, list it, or see how fresh it is.
 
     Without anything: version, age and size of the book. With QUERY: every rate of that model on a day, your own prices
-    and discounts included, or the models whose name contains it. The exit code is 1 when nothing is found.
+    and discounts included, or the models whose name contains it. The exit code is 1 when nothing is found, or when a
+    cross-check finds a rate that differs.
 
     \b
     Examples:
@@ -65,6 +75,8 @@ def command(
     moment = _day(day)
     if units:
         return _units(console)
+    if cross_check or against:
+        return report(console, book, against, tolerance, moment)
     if fees or machines:
         return _rules(console, "fees" if fees else "compute")
     known = canonical_provider(provider)
