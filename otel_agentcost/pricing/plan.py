@@ -18,7 +18,7 @@ from otel_agentcost.pricing.clauses import when_holds
 from otel_agentcost.pricing.money import MAX_PICO, PICO, TOO_LARGE, divide_half_even
 from otel_agentcost.pricing.tariff import Tariff, UnitRate
 from otel_agentcost.usage.reading import MAX_QUANTITY, Quantity, Usage
-from otel_agentcost.usage.units import UNITS, specific_first
+from otel_agentcost.usage.units import UNITS, exclusive_order
 
 _new = object.__new__
 _item = tuple.__new__
@@ -86,7 +86,7 @@ class Plan:
             rates = {u: UnitRate("0", UNITS[u].per, note="free") for u in measured if not _above(u, measured)}
         self._units = measured
         index = {unit: i for i, unit in enumerate(measured)}
-        self._order = _exclusive_order(measured, index)
+        self._order = exclusive_order(measured)
         home = {unit: _home(unit, rates) for unit in measured}
         self._gaps = tuple(_gaps(tariff, rates, home, index))
         self._basis = index.get(_BASIS, -1)
@@ -274,16 +274,6 @@ def unpriced(reasons: Sequence[str], notes: Sequence[str] = ()) -> Bill:
 
 def _above(unit: str, units: tuple[str, ...]) -> bool:
     return any(other in units for other in UNITS[unit].ancestors)
-
-
-def _exclusive_order(units: tuple[str, ...], index: Mapping[str, int]) -> tuple[tuple[int, tuple[int, ...]], ...]:
-    order = []
-    for unit in specific_first(frozenset(units)):
-        outer = UNITS[unit].dimensions
-        inside = tuple(index[other] for other in units if outer < UNITS[other].dimensions)
-        if inside:
-            order.append((index[unit], inside))
-    return tuple(order)
 
 
 def _home(unit: str, rates: Mapping[str, UnitRate]) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 from otel_agentcost.usage.apis import Api, Read, tables
 from otel_agentcost.usage.counting import CountError, Tally, at, put_context, settle, tally, whole
 from otel_agentcost.usage.quirks import QUIRKS
-from otel_agentcost.usage.reading import Part, Reading, Status, Usage
+from otel_agentcost.usage.reading import Part, Reading, Status, Usage, new_reading
 from otel_agentcost.usage.recognition import Call
 
 Answer = Mapping[str, object]
@@ -89,7 +89,7 @@ def _reading(
     usage: Usage | None = None,
     seen: Tally | None = None,
 ) -> Reading:
-    return Reading(
+    return new_reading(
         kind="call",
         usage=usage,
         status=status,

@@ -21,7 +21,7 @@ from otel_agentcost.usage.quantities import (
     settle_totals,
     usage_of,
 )
-from otel_agentcost.usage.reading import EMPTY, Kind, Quantity, Reading, Status, Usage
+from otel_agentcost.usage.reading import EMPTY, Kind, Quantity, Reading, Status, Usage, new_reading
 from otel_agentcost.usage.tables import (
     EXCLUSIVE_VENDORS,
     MARKERS,
@@ -104,7 +104,7 @@ class _Span:
         agent = _text(found.fields.get("agent"))
         if agent is None and aggregate:
             agent = _text(found.fields.get("aggregate_agent"))
-        return Reading(
+        return new_reading(
             kind=_KINDS[kind],
             usage=usage,
             status=status,
@@ -141,7 +141,7 @@ class _Span:
                 if self.name.startswith(prefix):
                     name = _text(self.name[len(prefix) :])
                     break
-        return Reading(
+        return new_reading(
             kind="tool",
             usage=_ONE_TOOL_CALL,
             operation="execute_tool",

@@ -14,7 +14,8 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Literal
 
-from otel_agentcost.usage.units import UNITS, specific_first
+from otel_agentcost.usage.records import maker
+from otel_agentcost.usage.units import UNITS, exclusive_order, specific_first
 
 Quantity = int | Decimal
 """A count, or a measured amount with at most nine decimals (seconds, megabytes). Never a float."""
@@ -38,7 +39,7 @@ class Usage(Mapping[str, Quantity]):
     __slots__ = ("_quantities",)
 
     def __init__(self, quantities: Mapping[str, Quantity] | None = None, /, **more: Quantity) -> None:
-        self._quantities: dict[str, Quantity] = {**(quantities or {}), **more}
+        self._quantities: dict[str, Quantity] = {**quantities, **more} if quantities else more
 
     def __getitem__(self, unit: str) -> Quantity:
         return self._quantities[unit]
@@ -83,6 +84,31 @@ class Usage(Mapping[str, Quantity]):
         a total that was reported with it, disjoint subsets that add up to more than their total. Of several, the
         first by unit name is told.
         """
+        return None if self._adds_up() else self._problem()
+
+    def _adds_up(self) -> bool:
+        """Tell quickly that nothing is wrong: whole counts, and every exclusive quantity is 0 or more.
+
+        A subset larger than its total would leave the total less than nothing, so looking at what is left is enough.
+        """
+        values = list(self._quantities.values())
+        for value in values:
+            if type(value) is not int or not 0 <= value <= MAX_QUANTITY:
+                return False
+        units = tuple(self._quantities)
+        for unit in units:
+            if unit not in UNITS:
+                return False
+        for i, inside in exclusive_order(units):
+            rest = values[i]
+            for j in inside:
+                rest -= values[j]
+            if rest < 0:
+                return False
+            values[i] = rest
+        return True
+
+    def _problem(self) -> str | None:
         by_name = sorted(self._quantities.items())
         for unit, quantity in by_name:
             if unit not in UNITS:
@@ -196,3 +222,7 @@ class Reading:
     def with_usage(self, usage: Usage) -> Reading:
         """Return the same reading about other quantities (used for remainders): no parts, no reported cost."""
         return replace(self, usage=usage, parts=(), reported_cost=None, reported_by="", status="usage", reason="")
+
+
+new_reading = maker(Reading)
+"""Makes a reading at a quarter of its constructor's cost; for the paths every span takes."""

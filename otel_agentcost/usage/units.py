@@ -57,6 +57,22 @@ def specific_first(keys: frozenset[str]) -> tuple[str, ...]:
     return tuple(sorted(keys, key=lambda k: (-len(UNITS[k].dimensions), k)))
 
 
+@lru_cache(maxsize=4096)
+def exclusive_order(units: tuple[str, ...]) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    """Return how quantities in this order become exclusive ones: (place, places of the units it contains).
+
+    Contained units come first, so subtracting can be done in place. Units that contain no other are left out.
+    """
+    place = {unit: i for i, unit in enumerate(units)}
+    order = []
+    for unit in specific_first(frozenset(units)):
+        outer = UNITS[unit].dimensions
+        inside = tuple(place[other] for other in units if outer < UNITS[other].dimensions)
+        if inside:
+            order.append((place[unit], inside))
+    return tuple(order)
+
+
 def contains(outer: str, inner: str) -> bool:
     """Tell whether `inner` is part of `outer` (proper containment)."""
     return UNITS[outer].dimensions < UNITS[inner].dimensions
