@@ -12,41 +12,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from otel_agentcost.ledger.entry import Charge, Entry, Pricer, SpanId, charge_in_full, span_text
+from otel_agentcost.ledger.node import Node
 from otel_agentcost.ledger.requests import family, is_call, is_fee, is_fetch, shows_usage
 from otel_agentcost.ledger.rollup import Rollup
 from otel_agentcost.ledger.settle import Below, CumulativeKey, Settlement, charge_aggregate, settle
 from otel_agentcost.ledger.tree import BOUNDARIES, carries_usage
 from otel_agentcost.usage.reading import Usage
 from otel_agentcost.usage.records import maker
-
-
-class Node:
-    """One span in the tree while something may still count below it.
-
-    The defaults stand on the class, so that a span nobody charges for costs four assignments.
-    """
-
-    announced = False
-    closed = False
-    orphan = False
-    """The parent was never heard of; figures go to the trace's first root."""
-    open_below = 0
-    """Local roots only: spans of theirs that have not ended."""
-    open_children = 0
-    """Direct children that are open or have something open below."""
-    entry: Entry | None = None
-    rollup: Rollup | None = None
-    below: Below | None = None
-    visible: list[Node] | None = None
-    """Nearest calls and fees below, with nothing but plain spans between (law 3); a call shows only itself."""
-    inner: list[Node] | None = None
-    """For a call that ended: what was visible below it."""
-
-    def __init__(self, span_id: SpanId, parent_id: SpanId, parent: Node | None) -> None:
-        self.span_id = span_id
-        self.parent_id = parent_id
-        self.parent = parent
-        self.root: Node = parent.root if parent is not None else self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
