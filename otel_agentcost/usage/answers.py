@@ -181,6 +181,8 @@ def _find(api: Api, answer: Answer, headers: Mapping[str, str]) -> tuple[Read, M
 def _count_items(api: Api, answer: Answer, seen: Tally) -> None:
     """Count the tools a provider ran by the items of its answer; a count stated in the usage is stronger."""
     for items in api.items:
+        if items.path and items.path[0] not in answer:
+            continue
         rows = at(answer, items.path)
         counted: dict[str, int] = {}
         for row in rows if isinstance(rows, list) else ():

@@ -255,8 +255,11 @@ def settle(quantities: dict[str, Quantity]) -> None:
     overlap by at least the excess; that least overlap is put into the unit that is both. Units without a rate of
     their own (reasoning, tool results) give way before anything is called contradictory.
     """
-    total = quantities.get("input_tokens")
-    if total is not None:
+    get = quantities.get
+    total = get("input_tokens")
+    inside = get("cache_read_tokens", 0) + get("cache_write_tokens", 0) + get("input_tool_tokens", 0)
+    mixed = get("input_audio_tokens") or get("input_image_tokens") or get("input_video_tokens")
+    if total is not None and (mixed or inside > total):
         excess = -_room(quantities, total)
         if excess > 0:
             cached = quantities.get("cache_read_tokens", 0)

@@ -64,11 +64,12 @@ class Meter:
     """Collect what is needed of one answer while it passes, and read it when it is over."""
 
     __slots__ = (
-        "_bytes", "_call", "_chunks", "_headers", "_keeper", "_mode", "_new", "_pipe", "_stack", "_status",
+        "_api", "_bytes", "_call", "_chunks", "_headers", "_keeper", "_mode", "_new", "_pipe", "_stack", "_status",
         "_too_large",
     )  # fmt: skip
 
     def __init__(self, call: Call, status: int, headers: Mapping[str, str]) -> None:
+        self._api: Api = tables().apis[call.api]
         self._call = call
         self._status = status
         self._headers = {str(name).lower(): str(value) for name, value in headers.items()}
@@ -161,10 +162,6 @@ class Meter:
             self._mode = "edges"
         self._chunks = []
 
-    @property
-    def _api(self) -> Api:
-        return tables().apis[self._call.api]
-
     def close(self, complete: bool = True) -> Reading:
         """Return the Reading; `complete=False` when the answer was cut, closed early or cancelled."""
         try:
@@ -201,6 +198,8 @@ class Meter:
         if self._too_large and self._keeper is None:
             return self._none("no_usage", "body_too_large")
         problem = self._pipe.problem if self._pipe is not None else ""
+        if self._keeper is None and self._mode == "document" and len(self._chunks) == 1:
+            return self._whole(self._chunks[0], "", complete)  # not encoded, not cut into pieces: the usual answer
         if self._keeper is None:
             body = decode(self._chunks, ",".join(reversed(self._stack)))
             problem = body.problem

@@ -20,6 +20,7 @@ from otel_agentcost.usage.apis import Api, Pattern, tables
 from otel_agentcost.usage.counting import at, put_context
 from otel_agentcost.usage.providers import HostFacts, canonical_provider, host_facts
 from otel_agentcost.usage.reading import EMPTY
+from otel_agentcost.usage.records import maker
 
 WHOLE_BODY = 256 * 1024
 """Request bodies up to this size are parsed; of larger ones only the beginning and the end are looked at."""
@@ -62,6 +63,9 @@ class Call:
     """Id in the path of a stored response, run or file."""
 
 
+_new_call = maker(Call)
+
+
 def recognise(method: str, url: str, request_body: bytes | None) -> Call | None:
     """Return the call a request is, or None when it is no metered model call; never raises.
 
@@ -84,13 +88,41 @@ def is_free(method: str, url: str) -> bool:
     return free and _facts(host, path) is not None
 
 
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """What method and address alone tell about a request."""
+
+    api: Api
+    host: str
+    path: str
+    captured: Mapping[str, str]
+    facts: HostFacts | None
+    provider: str | None
+    region: str | None
+    streaming: bool
+
+
 def _recognise(method: str, url: str, body: bytes | None) -> Call | None:
+    # The same few addresses are called over and over; a query may be different each time and decides nothing.
+    address = url.partition("?")[0]
+    route = _route(method, address) if len(address) <= MAX_PATH else _route.__wrapped__(method, address)
+    if route is None:
+        return None
+    request = read_request(body) if body else None
+    if route.facts is None and route.api.asks:
+        keys = request.keys() if request is not None else frozenset()
+        if not any(wanted <= keys for wanted in route.api.asks):
+            return None
+    return _call(route, method, request or {})
+
+
+@lru_cache(maxsize=512)
+def _route(method: str, url: str) -> _Route | None:
     split = _split(url)
     if split is None:
         return None
     host, path = split
     segments, verb = _segments(path)
-    request: Mapping[str, object] | None = None
     candidates = _lookup(segments, verb)
     if not candidates:
         return None
@@ -98,13 +130,13 @@ def _recognise(method: str, url: str, body: bytes | None) -> Call | None:
     if found is None:
         return None
     api, captured, facts = found
-    if body:
-        request = read_request(body)
-    if facts is None and api.asks:
-        keys = request.keys() if request is not None else frozenset()
-        if not any(wanted <= keys for wanted in api.asks):
-            return None
-    return _call(api, method, host, path, captured, facts, request or {}, verb)
+    provider = facts.provider if facts is not None else api.provider
+    region = facts.region if facts is not None else None
+    located = _LOCATION.search(path)
+    if provider == "google" and located:
+        region = located[1]
+    streaming = verb.startswith("stream") or path.endswith(("-stream", "with-response-stream", "_stream"))
+    return _Route(api, host, path, captured, facts, provider, region, streaming)
 
 
 def _split(url: str) -> tuple[str, str] | None:
@@ -206,58 +238,43 @@ def _edges(start: bytes, end: bytes) -> Mapping[str, object] | None:
     return found
 
 
-def _call(
-    api: Api,
-    method: str,
-    host: str,
-    path: str,
-    captured: Mapping[str, str],
-    facts: HostFacts | None,
-    request: Mapping[str, object],
-    verb: str,
-) -> Call:
+def _call(route: _Route, method: str, request: Mapping[str, object]) -> Call:
     table = tables()
-    provider = facts.provider if facts is not None else api.provider
+    api, provider = route.api, route.provider
     context: dict[str, str] = {}
     put_context(context, table.request_context, request)
-    _tools(context, request.get("tools"))
-    region = facts.region if facts is not None else None
-    located = _LOCATION.search(path)
-    if provider == "google" and located:
-        region = located[1]
-    if region:
-        context["region"] = region
-    if host:
-        context["host"] = host
+    tools = request.get("tools")
+    if tools:
+        _tools(context, tools)
+    if route.region:
+        context["region"] = route.region
+    if route.host:
+        context["host"] = route.host
     if api.operation == "batch_results":
         context["processing"] = "batch"
-    model = _model(api, captured, path, request)
     options = request.get("stream_options")
-    streaming = (
-        request.get("stream") is True
-        or verb.startswith("stream")
-        or path.endswith(("-stream", "with-response-stream", "_stream"))
-    )
+    streaming = request.get("stream") is True or route.streaming
     chat_form = api.name in ("openai.chat", "openai.completions")
-    return Call(
+    return _new_call(
         api=api.name,
         operation=api.operation,
         provider=provider,
-        host=host,
+        host=route.host,
         method=method,
-        request_model=model,
+        request_model=_model(api, route.captured, route.path, request),
         streaming=streaming,
         context=context,
-        request_usage={
-            unit: len(text)
-            for unit, places in api.from_request
-            for text in (at(request, places[0]),)
-            if isinstance(text, str) and text
-        },
+        request_usage=_from_request(api, request) if api.from_request else _NO_USAGE,
         asks_usage=isinstance(options, Mapping) and options.get("include_usage") is True,
         can_ask_usage=streaming and chat_form and provider in table.include_usage,
-        item=captured.get("id", ""),
+        item=route.captured.get("id", ""),
     )
+
+
+def _from_request(api: Api, request: Mapping[str, object]) -> dict[str, int]:
+    """Return consumption that only the request tells: the length of a text."""
+    texts = ((unit, at(request, places[0])) for unit, places in api.from_request)
+    return {unit: len(text) for unit, text in texts if isinstance(text, str) and text}
 
 
 _LOCATION = re.compile(r"/locations/([a-z0-9-]+)/")
