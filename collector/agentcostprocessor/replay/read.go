@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -129,36 +130,44 @@ func isText(data []byte) bool {
 	return !slices.ContainsFunc(head, func(b byte) bool { return b < ' ' && b != '\t' && b != '\r' && b != '\n' })
 }
 
-// takeJSON reads one document or several, on lines of their own or over many lines.
+// takeJSON reads one document or several, on lines of their own or over many lines; of broken lines, only the broken one
+// is lost.
 func (t *traces) takeJSON(file string, data []byte) {
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	for {
-		before := decoder.InputOffset()
-		var document json.RawMessage
-		err := decoder.Decode(&document)
-		at := before + int64(len(data[before:])-len(bytes.TrimLeft(data[before:], " \t\r\n")))
-		where := fmt.Sprintf("line %d", 1+bytes.Count(data[:at], []byte("\n")))
-		switch {
-		case errors.Is(err, io.EOF):
-			return
-		case err != nil:
-			t.report(file, where, fmt.Sprintf("invalid JSON (%v)", err))
-			next := bytes.IndexByte(data[at:], '\n') // of broken lines, only the broken one is lost
-			if next < 0 {
+	line, counted := 1, 0
+	for from := 0; from < len(data); {
+		decoder := json.NewDecoder(bytes.NewReader(data[from:]))
+		for {
+			at := skipBlank(data, from+int(decoder.InputOffset()))
+			line += bytes.Count(data[counted:at], []byte("\n"))
+			counted = at
+			where := fmt.Sprintf("line %d", line)
+			var document json.RawMessage
+			if err := decoder.Decode(&document); errors.Is(err, io.EOF) {
 				return
+			} else if err != nil {
+				t.report(file, where, fmt.Sprintf("invalid JSON (%v)", err))
+				next := bytes.IndexByte(data[at:], '\n')
+				if next < 0 {
+					return
+				}
+				from = at + next
+				break
 			}
-			data = slices.Concat(bytes.Repeat([]byte("\n"), bytes.Count(data[:at], []byte("\n"))), data[at+int64(next):])
-			decoder = json.NewDecoder(bytes.NewReader(data))
-			continue
+			if payload, err := unmarshalJSON(document); err != nil {
+				t.report(file, where, err.Error())
+			} else {
+				t.add(payload, file, where)
+			}
 		}
-		payload, err := unmarshalJSON(document)
-		if err != nil {
-			t.report(file, where, err.Error())
-			continue
-		}
-		t.add(payload, file, where)
 	}
+}
+
+func skipBlank(data []byte, at int) int {
+	for at < len(data) && bytes.IndexByte([]byte(" \t\r\n"), data[at]) >= 0 {
+		at++
+	}
+	return at
 }
 
 func unmarshalJSON(document []byte) (ptrace.Traces, error) {
@@ -211,8 +220,8 @@ func prefixAt(data []byte, at int) (start, size int, ok bool) {
 		return at + 4, int(binary.BigEndian.Uint32(data[at:])), true
 	}
 	value, width := binary.Uvarint(data[at:])
-	if width <= 0 || value > uint64(len(data)) {
-		return at, 0, width > 0 && value > uint64(len(data))
+	if width <= 0 || value > math.MaxInt64 {
+		return at, 0, false
 	}
 	return at + width, int(value), true
 }
