@@ -25,7 +25,8 @@ VECTORS = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glo
 KEYS = {"about", "cites", "prices", "spans", "expect"}
 SPAN_KEYS = {"id", "parent", "start", "end", "scope", "kind", "name", "attributes", "failed", "reading"}
 EXPECT_KEYS = {
-    "total", "own", "root", "calls", "tokens", "unpriced", "errors", "failed", "complete", "labels", "attributes",
+    "total", "own", "reasons", "root", "calls", "tokens", "unpriced", "errors", "failed", "complete", "labels",
+    "attributes",
 }  # fmt: skip
 TRACE = "0" * 31 + "1"
 
@@ -165,6 +166,8 @@ def test_own_costs_hold_in_every_order_and_twice(name: str) -> None:
         for span_id, (pico, status) in vector["expect"].get("own", {}).items():
             charge = settlement.charges[span_id]
             assert (pico, status) == (charge.pico, charge.status), span_id
+        for span_id, reason in vector["expect"].get("reasons", {}).items():
+            assert reason == settlement.charges[span_id].reason, span_id
 
 
 @pytest.mark.parametrize("name", VECTORS)

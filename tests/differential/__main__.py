@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
-from tests.differential.comparison import build, charges_in_go, charges_in_python, compare
+from tests.differential.comparison import (
+    build,
+    build_vector_runner,
+    charges_in_go,
+    charges_in_python,
+    compare,
+    run_vectors,
+)
 from tests.differential.documents import random_traces, write_lines
+from tests.differential.random_vectors import write_vectors
 
 CHUNK = 2_000
 SHOWN = 10
@@ -20,6 +29,7 @@ def main() -> int:
     """Compare in chunks; print what was covered and the first disagreements; 1 when there is any."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--traces", type=int, default=100_000)
+    options.add_argument("--vectors", type=int, default=20_000, help="random vectors of the laws alone")
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--reprice", default="missing", choices=("missing", "always", "never"))
     options.add_argument("--full", action="store_true", help="compare the breakdown of each charge, too")
@@ -52,10 +62,26 @@ def main() -> int:
                 path.replace(chosen.keep / path.name)
             path.unlink(missing_ok=True)
             seed += 1
+        failed = vectors_disagree(Path(folder), chosen.seed, chosen.vectors)
     taken = time.monotonic() - began
-    print(f"{traces:,} traces, {spans:,} spans, {found} disagreements, {taken:.0f} s")
+    print(f"{traces:,} traces, {spans:,} spans, {found} disagreements; {chosen.vectors:,} vectors; {taken:.0f} s")
     print(", ".join(f"{status} {count:,}" for status, count in statuses.most_common()))
-    return 1 if found else 0
+    return 1 if found or failed else 0
+
+
+def vectors_disagree(folder: Path, seed: int, count: int) -> bool:
+    """Run random vectors in Go and print what it says of the first chunk that fails."""
+    runner = build_vector_runner(folder)
+    for first in range(0, count, CHUNK):
+        chunk = folder / f"vectors-{first}"
+        chunk.mkdir()
+        write_vectors(chunk, seed * 1_000_000 + first, min(CHUNK, count - first))
+        told = run_vectors(runner, chunk)
+        if told.returncode:
+            print(told.stdout[-4000:])
+            return True
+        shutil.rmtree(chunk)
+    return False
 
 
 if __name__ == "__main__":

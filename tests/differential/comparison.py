@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -44,6 +45,30 @@ def build(folder: Path) -> Path:
         text=True,
     )
     return binary
+
+
+def build_vector_runner(folder: Path) -> Path:
+    """Build the Go tests that run the vectors of the ledger."""
+    runner = folder / "ledger.test"
+    subprocess.run(
+        ["go", "test", "-c", "-o", str(runner), "./agentcostprocessor/internal/ledger"],
+        cwd=COLLECTOR,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return runner
+
+
+def run_vectors(runner: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the vectors of a folder in Go, in several orders each."""
+    return subprocess.run(
+        [str(runner), "-test.run", "^TestConformanceOwnCosts$"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "AGENTCOST_LEDGER_VECTORS": str(folder)},
+    )
 
 
 def charges_in_python(path: Path, *, reprice: str = "missing", full: bool = False) -> tuple[Traces, Accounts]:

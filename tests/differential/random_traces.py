@@ -126,6 +126,8 @@ class Grower:
             self._grow_into(root)
         for _ in range(rng.randint(1, 4)):
             self._grow(root, 0)
+        if rng.random() < 0.005:
+            self._wide(root)
         self._spoil()
         return Trace(trace_id=f"{rng.getrandbits(128) | 1:032x}", spans=self.spans)
 
@@ -376,6 +378,12 @@ class Grower:
         http = self._plain(client.span_id, *self._inside(client)) if rng.random() < 0.5 else client
         inner = self._tell("call", self._retold(facts), http)
         inner.kind = "server"
+
+    def _wide(self, parent: Draft) -> None:
+        """More models than a rollup tells apart, each with a cost of its emitter's."""
+        for i in range(self.rng.randint(60, 120)):
+            told = {**self._otel(self._facts()), "gen_ai.response.model": f"m-{i}", "gen_ai.usage.cost": 0.01 * i}
+            self._span("chat", "client", "lib.otel-genai", parent, told)
 
     def _seed(self, parent: Draft, depth: int) -> None:
         """A span of a usage vector, perhaps with a value that cannot be."""

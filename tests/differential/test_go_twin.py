@@ -17,11 +17,21 @@ import pytest
 from otel_agentcost.cli.app import application
 from otel_agentcost.cli.console import Console
 from otel_agentcost.cli.traces import read_traces
-from tests.differential.comparison import bits, build, charges_in_go, charges_in_python, compare
+from tests.differential.comparison import (
+    bits,
+    build,
+    build_vector_runner,
+    charges_in_go,
+    charges_in_python,
+    compare,
+    run_vectors,
+)
 from tests.differential.documents import random_traces, write_lines
+from tests.differential.random_vectors import write_vectors
 from tests.differential.spellings import spellings
 
 TRACES = 2_000
+VECTORS = 400
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +63,15 @@ def test_both_sides_charge_alike(binary: Path, tmp_path: Path) -> None:
     assert met.keys() == {
         "", "partial", "unpriced", "free", "estimated", "mirror", "aggregate", "remainder", "invalid",
     }  # fmt: skip
+
+
+def test_both_sides_settle_random_vectors_alike(binary: Path, tmp_path: Path) -> None:
+    """Guesses, servers, billed figures, fees of tools, lifetime and authoritative totals: the laws are the same."""
+    runner = build_vector_runner(binary.parent)
+    write_vectors(tmp_path, 1, VECTORS)
+    told = run_vectors(runner, tmp_path)
+    assert told.returncode == 0, told.stdout[-4000:]
+    assert "PASS" in told.stdout
 
 
 @pytest.mark.parametrize(("reprice", "full"), [("always", True), ("never", False)])
