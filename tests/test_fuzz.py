@@ -277,7 +277,7 @@ def test_memory_does_not_grow_with_damaged_input() -> None:
 
 
 def test_an_endless_stream_is_held_in_bounded_memory() -> None:
-    """64 MiB of events, of lines and of one line without an end: at most two of the largest events (16 MiB) are kept."""
+    """64 MiB of events, of lines and of one line without an end: at most two of the largest events are kept."""
     call = recognise("POST", "https://api.openai.com/v1/chat/completions", b'{"model":"gpt-4o","stream":true}')
     assert call is not None
     event = b'data: {"id":"c","model":"gpt-4o","choices":[{"delta":{"content":"' + b"x" * 4000 + b'"}}]}\n\n'

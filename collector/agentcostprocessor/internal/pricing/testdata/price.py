@@ -53,7 +53,8 @@ def main() -> None:
             "status": bill.status,
             "total": None if bill.total is None else str(bill.total),
             "lines": [
-                f"{i.unit} {format(Decimal(i.quantity).normalize(), 'f')} {i.pico} {i.model}".strip() for i in bill.items
+                f"{i.unit} {format(Decimal(i.quantity).normalize(), 'f')} {i.pico} {i.model}".strip()
+                for i in bill.items
             ],
             "reasons": list(bill.reasons),
             "source": bill.source,
