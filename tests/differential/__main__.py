@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.differential.comparison import (
+    Choice,
     build,
     build_vector_runner,
     charges_in_go,
@@ -33,8 +34,10 @@ def main() -> int:
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--reprice", default="missing", choices=("missing", "always", "never"))
     options.add_argument("--full", action="store_true", help="compare the breakdown of each charge, too")
+    options.add_argument("--prices", action="store_true", help="with the own prices and fees of prices.json")
     options.add_argument("--keep", type=Path, help="keep the files of chunks with a disagreement in this folder")
     chosen = options.parse_args()
+    choice = Choice(reprice=chosen.reprice, full=chosen.full, prices=chosen.prices)
     began = time.monotonic()
     statuses: Counter[str] = Counter()
     traces = spans = found = 0
@@ -46,11 +49,11 @@ def main() -> int:
             grown = random_traces(seed, min(CHUNK, chosen.traces - traces))
             spans += write_lines(grown, path, seed)
             traces += len(grown)
-            read, accounts = charges_in_python(path, reprice=chosen.reprice, full=chosen.full)
+            read, accounts = charges_in_python(path, choice)
             if read.problems:
                 print(*read.problems[:SHOWN], sep="\n")
                 return 1
-            here = list(compare(accounts, charges_in_go(binary, path, reprice=chosen.reprice, full=chosen.full)))
+            here = list(compare(accounts, charges_in_go(binary, path, choice)))
             statuses.update(
                 c.status or ("priced" if c.pico is not None else "nothing") for c in accounts.charges.values()
             )

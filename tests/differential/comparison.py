@@ -15,9 +15,11 @@ from otel_agentcost.cli.console import Console
 from otel_agentcost.cli.traces import Traces, read_traces
 from otel_agentcost.ledger.accounting import Accounts, account
 from otel_agentcost.pricing.book import PriceBook
+from otel_agentcost.pricing.overrides import Overrides
 
 REPOSITORY = Path(__file__).parent.parent.parent
 COLLECTOR = REPOSITORY / "collector"
+PRICES = Path(__file__).parent / "prices.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,18 +73,31 @@ def run_vectors(runner: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def charges_in_python(path: Path, *, reprice: str = "missing", full: bool = False) -> tuple[Traces, Accounts]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What a user may choose about the accounting."""
+
+    reprice: str = "missing"
+    full: bool = False
+    prices: bool = False
+    """With the own prices, discounts and fees of prices.json."""
+
+
+def charges_in_python(path: Path, choice: Choice) -> tuple[Traces, Accounts]:
     """Read and account for a file as `agentcost replay` does."""
     traces = read_traces([str(path)], Console())
-    return traces, account(traces.records, PriceBook.bundled(), reprice=reprice, full=full)
+    book = PriceBook.bundled()
+    if choice.prices:
+        book = book.with_overrides(Overrides.from_mapping(json.loads(PRICES.read_text(encoding="utf-8"))))
+    return traces, account(traces.records, book, reprice=choice.reprice, full=choice.full)
 
 
-def charges_in_go(
-    binary: Path, path: Path, *, reprice: str = "missing", full: bool = False
-) -> dict[tuple[str, str], Any]:
+def charges_in_go(binary: Path, path: Path, choice: Choice) -> dict[tuple[str, str], Any]:
     """Account for a file with the Go command; its charges by trace and span id."""
     charges = path.with_suffix(".charges")
-    options = ["--quiet", "--charges", str(charges), "--reprice", reprice, *(["--full"] if full else [])]
+    options = ["--quiet", "--charges", str(charges), "--reprice", choice.reprice]
+    options += ["--full"] if choice.full else []
+    options += ["--prices", str(PRICES)] if choice.prices else []
     subprocess.run([str(binary), *options, str(path)], check=True, capture_output=True, text=True)
     with charges.open(encoding="utf-8") as lines:
         found = [json.loads(line) for line in lines]

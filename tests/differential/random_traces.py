@@ -313,6 +313,8 @@ class Grower:
             attributes["http.response.status_code"] = rng.choice((200, 429, 500, "503"))
         if rng.random() < 0.3:
             attributes["http.response.body.size"] = rng.choice((12_345, 1_234_567, "99"))
+        if rng.random() < 0.2:
+            attributes["http.response.header.x-credits-used"] = rng.choice((["4"], "2.5", 7, 1.25, True, [], ["x"], -1))
         span = self._span("POST", "client", "opentelemetry.instrumentation.httpx", parent, attributes)
         if rng.random() < 0.4:
             span = self._span("POST", "client", "opentelemetry.instrumentation.urllib3", span, dict(attributes))

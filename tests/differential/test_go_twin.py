@@ -18,6 +18,7 @@ from otel_agentcost.cli.app import application
 from otel_agentcost.cli.console import Console
 from otel_agentcost.cli.traces import read_traces
 from tests.differential.comparison import (
+    Choice,
     bits,
     build,
     build_vector_runner,
@@ -56,9 +57,9 @@ def test_both_sides_charge_alike(binary: Path, tmp_path: Path) -> None:
     """Promise 1: Python or Go, the same to the last pico-unit, with the same words."""
     path = tmp_path / "traces.jsonl"
     write_lines(random_traces(7, TRACES), path, 7)
-    read, accounts = charges_in_python(path)
+    read, accounts = charges_in_python(path, Choice())
     assert not read.problems
-    assert not [str(one) for one in compare(accounts, charges_in_go(binary, path))]
+    assert not [str(one) for one in compare(accounts, charges_in_go(binary, path, Choice()))]
     met = Counter(charge.status for charge in accounts.charges.values())
     assert met.keys() == {
         "", "partial", "unpriced", "free", "estimated", "mirror", "aggregate", "remainder", "invalid",
@@ -74,13 +75,20 @@ def test_both_sides_settle_random_vectors_alike(binary: Path, tmp_path: Path) ->
     assert "PASS" in told.stdout
 
 
-@pytest.mark.parametrize(("reprice", "full"), [("always", True), ("never", False)])
-def test_both_sides_reprice_alike(binary: Path, tmp_path: Path, reprice: str, full: bool) -> None:
-    """Stated cost is kept or priced anew the same way, and the breakdown is the same."""
+@pytest.mark.parametrize(
+    "choice",
+    [
+        Choice(reprice="always", full=True),
+        Choice(reprice="never"),
+        Choice(prices=True, full=True),
+    ],
+)
+def test_both_sides_heed_a_choice_alike(binary: Path, tmp_path: Path, choice: Choice) -> None:
+    """Stated cost is kept or priced anew, with one's own prices and fees, and broken down, the same way."""
     path = tmp_path / "traces.jsonl"
     write_lines(random_traces(8, 300), path, 8)
-    _, accounts = charges_in_python(path, reprice=reprice, full=full)
-    assert not [str(one) for one in compare(accounts, charges_in_go(binary, path, reprice=reprice, full=full))]
+    _, accounts = charges_in_python(path, choice)
+    assert not [str(one) for one in compare(accounts, charges_in_go(binary, path, choice))]
 
 
 def test_both_commands_print_the_same_bytes(binary: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -112,8 +120,8 @@ def test_every_form_of_a_file_gives_the_same(binary: Path, tmp_path: Path, suffi
     path, other = tmp_path / "traces.jsonl", tmp_path / f"other{suffix}"
     write_lines(random_traces(10, 40), path, 10)
     application.main(["replay", str(path), "--reprice", "never", "--out", str(other)], standalone_mode=False)
-    _, accounts = charges_in_python(other)
-    assert not [str(one) for one in compare(accounts, charges_in_go(binary, other))]
+    _, accounts = charges_in_python(other, Choice())
+    assert not [str(one) for one in compare(accounts, charges_in_go(binary, other, Choice()))]
 
 
 def test_what_cannot_be_read_is_told_and_the_rest_is_counted(binary: Path, tmp_path: Path) -> None:

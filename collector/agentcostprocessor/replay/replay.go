@@ -6,6 +6,8 @@ package replay
 
 import (
 	"bufio"
+	"bytes"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -29,6 +31,7 @@ type options struct {
 	inputs  []string
 	out     string
 	charges string
+	prices  string
 	reprice ledger.Reprice
 	writing ledger.Writing
 	quiet   bool
@@ -50,7 +53,11 @@ func Run(arguments []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	for i := range read.problems {
 		fmt.Fprintln(stderr, "agentcost-replay:", read.problems[i].String())
 	}
-	book := pricing.Bundled()
+	book, err := bookOf(chosen.prices)
+	if err != nil {
+		fmt.Fprintln(stderr, "agentcost-replay:", err)
+		return misuse
+	}
 	accounts := ledger.AccountFor(read.records, book, chosen.reprice, chosen.writing)
 	read.enrich(accounts, chosen.reprice == ledger.Always)
 	if err := write(chosen, read, accounts, stdout); err != nil {
@@ -75,6 +82,29 @@ func Run(arguments []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return verdict(agree && len(read.problems) == 0 && len(read.records) > 0)
 }
 
+// bookOf is the bundled price book with the user's own prices, discounts and fees over it.
+func bookOf(prices string) (*pricing.Book, error) {
+	book := pricing.Bundled()
+	if prices == "" {
+		return book, nil
+	}
+	text, err := os.ReadFile(prices)
+	if err != nil {
+		return nil, fmt.Errorf("%s: cannot be read: %w", prices, err)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	var settings map[string]any
+	if err := decoder.Decode(&settings); err != nil {
+		return nil, fmt.Errorf("%s: no JSON object (%w)", prices, err)
+	}
+	overrides, err := pricing.ReadOverrides(settings)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", prices, err)
+	}
+	return book.WithOverrides(overrides)
+}
+
 func verdict(well bool) int {
 	if well {
 		return ok
@@ -93,6 +123,8 @@ func parse(arguments []string, stderr io.Writer) (*options, error) {
 	}
 	flags.StringVar(&chosen.out, "out", "", "write the enriched spans as OTLP JSON lines to this `file` (- is stdout)")
 	flags.StringVar(&chosen.charges, "charges", "", "write one JSON line for each span's charge to this `file`")
+	flags.StringVar(&chosen.prices, "prices", "", "own prices, discounts and fees: a `file` with the price part of "+
+		"agentcost.yaml, written as JSON")
 	reprice := flags.String("reprice", "missing", "what happens to cost that stands on spans: missing, always or never")
 	flags.BoolVar(&chosen.writing.Full, "full", false, "write the breakdown of each charge, too")
 	flags.BoolVar(&chosen.quiet, "quiet", false, "print no sessions")

@@ -74,19 +74,27 @@ func (t *Tree) find(id string) int32 {
 
 // eachOnce sorts entries by span id and keeps of several exports of one span the one that says more.
 func eachOnce(given []Entry) []Entry {
-	entries := slices.Clone(given)
-	slices.SortStableFunc(entries, func(a, b Entry) int { return strings.Compare(a.SpanID, b.SpanID) })
-	kept := 0
-	for i := range entries {
+	order := make([]int32, len(given)) // sorted in place of the entries, which are large
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortFunc(order, func(a, b int32) int {
+		if by := strings.Compare(given[a].SpanID, given[b].SpanID); by != 0 {
+			return by
+		}
+		return cmp.Compare(a, b)
+	})
+	entries := make([]Entry, 0, len(given))
+	for _, i := range order {
+		last := len(entries) - 1
 		switch {
-		case kept == 0 || entries[kept-1].SpanID != entries[i].SpanID:
-			entries[kept] = entries[i]
-			kept++
-		case compareWeight(&entries[i], &entries[kept-1]) > 0:
-			entries[kept-1] = entries[i]
+		case last < 0 || entries[last].SpanID != given[i].SpanID:
+			entries = append(entries, given[i])
+		case compareWeight(&given[i], &entries[last]) > 0:
+			entries[last] = given[i]
 		}
 	}
-	return entries[:kept]
+	return entries
 }
 
 // compareWeight orders two exports of one span id by how much they say.
@@ -242,7 +250,13 @@ func (t *Tree) link() {
 	}
 	slices.SortFunc(byTime, func(a, b int32) int {
 		x, y := &t.entries[a], &t.entries[b]
-		return cmp.Or(cmp.Compare(x.Start, y.Start), cmp.Compare(x.End, y.End), cmp.Compare(a, b))
+		switch {
+		case x.Start != y.Start:
+			return cmp.Compare(x.Start, y.Start)
+		case x.End != y.End:
+			return cmp.Compare(x.End, y.End)
+		}
+		return cmp.Compare(a, b)
 	})
 	for i := range t.entries {
 		t.first[i+1] += t.first[i]
