@@ -22,6 +22,7 @@ from otel_agentcost.usage.quantities import (
     usage_of,
 )
 from otel_agentcost.usage.reading import EMPTY, Kind, Quantity, Reading, Status, Usage, new_reading
+from otel_agentcost.usage.shapes import SHAPES
 from otel_agentcost.usage.tables import (
     EXCLUSIVE_VENDORS,
     MARKERS,
@@ -66,11 +67,29 @@ def read_span(
             return None
         present: frozenset[str] = frozenset()
     else:
+        shape = SHAPES.find(scope, attributes, resource)
+        if shape is not None:
+            known = shape.read(name, kind, attributes)
+            if known is not None:
+                return known
         present = MARKERS.intersection(attributes)
-    for dialect, rules in candidates(present, scope):
+    possible = candidates(present, scope)
+    for dialect, rules in possible:
         for rule in rules:
             if rule.holds(name, attributes, resource):
-                return _Span(dialect, name, kind, attributes, failed).read()
+                reading = _Span(dialect, name, kind, attributes, failed).read()
+                if reading is not None and present:
+                    SHAPES.learn(
+                        possible,
+                        dialect,
+                        reading,
+                        name=name,
+                        kind=kind,
+                        scope=scope,
+                        attributes=attributes,
+                        resource=resource,
+                    )
+                return reading
     return None
 
 
