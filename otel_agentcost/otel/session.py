@@ -27,18 +27,24 @@ from opentelemetry.context import Context, create_key, get_value, set_value
 
 from otel_agentcost import _semconv
 from otel_agentcost.otel import evidence, identity
+from otel_agentcost.otel.arguments import (
+    Amount,
+    checked_attributes,
+    money,
+    nine_decimals,
+    optional_text,
+    positive,
+)
 from otel_agentcost.otel.compute import CpuMeter, Stepped, WallMeter, metered, seconds
 from otel_agentcost.otel.health import guard
 from otel_agentcost.otel.live import live_total
 from otel_agentcost.otel.scope import Attributes, Opened, Scope
-from otel_agentcost.pricing.money import Money, pico_of
+from otel_agentcost.pricing.money import Money
 from otel_agentcost.usage.reading import EMPTY, Kind, Quantity, Reading, Usage
 from otel_agentcost.usage.units import UNITS
 
 _SESSION_KEY = create_key("agentcost-session")
 _KIND_OF_COMPONENT: Mapping[str, Kind] = {"llm": "call", "tool": "tool", "api": "api", "compute": "compute"}
-
-Amount = str | int | Decimal | Money
 
 
 class Session(Opened):
@@ -105,8 +111,8 @@ def session(
         id=id, conversation=conversation, user=user, agent=agent, tenant=tenant, project=project,
         cost_center=cost_center, purpose=purpose,
     )  # fmt: skip
-    extra = _checked_attributes(attributes)
-    _optional_text("name", name)
+    extra = checked_attributes(attributes)
+    optional_text("name", name)
 
     def opening(function: str | None) -> Session:
         parent = otel_context.get_current()
@@ -128,8 +134,8 @@ def step(name: str | None = None, *, attributes: Mapping[str, Any] | None = None
     """Open a part of a session whose cost is of interest by itself; a decorated function gives it its name."""
     if callable(name):
         raise TypeError("write @step() with parentheses; the first argument is the name")
-    _optional_text("name", name)
-    extra = _checked_attributes(attributes)
+    optional_text("name", name)
+    extra = checked_attributes(attributes)
 
     def opening(function: str | None) -> Opened:
         title = name or function or "step"
@@ -183,9 +189,9 @@ def tool(
     """
     if callable(name):
         raise TypeError("write @tool() with parentheses; the first argument is the name")
-    _optional_text("name", name)
-    price = None if fee is None else _money("fee", fee, currency)
-    extra = _checked_attributes(attributes)
+    optional_text("name", name)
+    price = None if fee is None else money("fee", fee, currency)
+    extra = checked_attributes(attributes)
 
     def opening(function: str | None) -> Opened:
         title = name or function or "tool"
@@ -235,7 +241,7 @@ class _Compute(_Measured):
 
     def reading(self, error: BaseException | None) -> Reading | None:
         wall = seconds(self._wall.stop())
-        usage: dict[str, Quantity] = {unit: _nine_decimals(wall * n) for unit, n in self._reserved.items()}
+        usage: dict[str, Quantity] = {unit: nine_decimals(wall * n) for unit, n in self._reserved.items()}
         if self._cpu is not None:
             usage["vcpu_seconds"] = seconds(self._cpu.used_ns)
         return Reading(
@@ -275,7 +281,7 @@ def compute(
         ("region", region),
         ("provider", provider),
     ):
-        _optional_text(argument, text)
+        optional_text(argument, text)
     used = vcpus == "used"
     reserved: dict[str, Quantity] = {}
     for unit, number in (
@@ -284,7 +290,7 @@ def compute(
         ("memory_gb_seconds", memory_gb),
     ):
         if number is not None:
-            reserved[unit] = _positive(unit.removesuffix("_seconds"), number)
+            reserved[unit] = positive(unit.removesuffix("_seconds"), number)
     if gpu is not None and gpus is None:
         reserved["gpu_seconds"] = 1
     if not reserved and not used:
@@ -378,7 +384,7 @@ def _check_charge(what: Mapping[str, Any]) -> None:
     for name in what.keys() - _CHARGE_ARGUMENTS:
         raise TypeError(f"charge() has no argument {name!r}")
     for name in ("provider", "model", "reason"):
-        _optional_text(name, what.get(name))
+        optional_text(name, what.get(name))
     unit, quantity = what.get("unit"), what.get("quantity")
     if what.get("amount") is None and unit is None:
         raise TypeError("charge() needs an amount, or a unit and a quantity")
@@ -387,7 +393,7 @@ def _check_charge(what: Mapping[str, Any]) -> None:
     if unit is not None and unit not in UNITS:
         raise TypeError(f"unit must be one of semconv/units.yaml, not {unit!r}")
     if what.get("amount") is not None:
-        _money("amount", what["amount"], what.get("currency", "USD"))
+        money("amount", what["amount"], what.get("currency", "USD"))
     if unit is not None and quantity is not None and (problem := Usage({unit: quantity}).contradiction()):
         raise TypeError(f"quantity must be a whole number or Decimal of at least 0: {problem}")
 
@@ -406,7 +412,7 @@ def _charged(what: Mapping[str, Any]) -> Reading:
         model=what.get("model"),
         tool=_payee(kind, what),
     )
-    return reading if amount is None else _stated(reading, _money("amount", amount, what.get("currency", "USD")))
+    return reading if amount is None else _stated(reading, money("amount", amount, what.get("currency", "USD")))
 
 
 def _payee(kind: Kind, what: Mapping[str, Any]) -> str | None:
@@ -425,46 +431,3 @@ def _stated(reading: Reading, money: Money) -> Reading:
         reported_currency=money.currency,
         reported_by="user",
     )
-
-
-def _money(name: str, amount: Amount, currency: str) -> Money:
-    if isinstance(amount, Money):
-        return amount
-    if isinstance(amount, bool) or not isinstance(amount, (str, int, Decimal)):
-        hint = f'; write {name}="{amount!r}"' if isinstance(amount, float) else ""
-        raise TypeError(f"{name} must be text, int or Decimal, not {type(amount).__name__}{hint}")
-    if not isinstance(currency, str) or len(currency) != 3 or not currency.isascii() or not currency.isupper():
-        raise TypeError(f"currency must be a code such as USD, not {currency!r}")
-    try:
-        value = Decimal(amount)
-        finite = value.is_finite()
-    except ArithmeticError:
-        finite = False
-    if not finite or value < 0:
-        raise TypeError(f"{name} must be an amount of money of at least 0, not {amount!r}")
-    return Money(pico_of(value), currency)
-
-
-def _positive(name: str, number: object) -> Quantity:
-    if isinstance(number, bool) or not isinstance(number, (int, Decimal)):
-        raise TypeError(f"{name} must be a whole number or Decimal, not {number!r}")
-    if (isinstance(number, Decimal) and not number.is_finite()) or number <= 0:
-        raise TypeError(f"{name} must be more than 0, not {number!r}")
-    return number
-
-
-def _nine_decimals(value: Decimal) -> Decimal:
-    return value.quantize(Decimal("1e-9"))
-
-
-def _optional_text(name: str, value: object) -> None:
-    if value is not None and (not isinstance(value, str) or not value or len(value) > identity.MAX_LENGTH):
-        raise TypeError(f"{name} must be a text of 1 to {identity.MAX_LENGTH} characters, not {value!r}")
-
-
-def _checked_attributes(attributes: Mapping[str, Any] | None) -> Attributes:
-    if attributes is None:
-        return {}
-    if not isinstance(attributes, Mapping) or not all(isinstance(key, str) for key in attributes):
-        raise TypeError(f"attributes must be a map with text keys, not {attributes!r}")
-    return dict(attributes)
