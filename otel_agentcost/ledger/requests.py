@@ -89,7 +89,7 @@ def _inverse(span_id: SpanId) -> tuple[int, ...]:
     """Sort key that makes the smallest span id the greatest."""
     if isinstance(span_id, int):
         return (-span_id,)
-    return tuple(-ord(c) for c in span_id)
+    return (*(-ord(c) for c in span_id), 1)  # the end beats any character, so that `c` is smaller than `c2`
 
 
 def overlap(a: Entry, b: Entry) -> bool:
