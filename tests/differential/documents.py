@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from otel_agentcost.cli.traces.collection import any_value
-from tests.differential.random_traces import Draft, Grower, Trace
+from tests.differential.random_traces import Grower, Trace
+from tests.differential.telling import Draft
 
 _KINDS = {"internal": 1, "server": 2, "client": 3, "producer": 4, "consumer": 5}
 _STATUS_ERROR = 2
