@@ -62,6 +62,7 @@ class Plan:
         "_basis",
         "_component",
         "_exact",
+        "_gap_parts",
         "_gaps",
         "_levels",
         "_measures",
@@ -89,6 +90,7 @@ class Plan:
         self._order = exclusive_order(measured)
         home = {unit: _home(unit, rates) for unit in measured}
         self._gaps = tuple(_gaps(tariff, rates, home, index))
+        self._gap_parts = tuple(gap.part for gap in self._gaps)
         self._basis = index.get(_BASIS, -1)
         thresholds = sorted(
             {(t.threshold, not t.inclusive) for unit in home.values() if unit for t in rates[unit].tiers}
@@ -108,7 +110,7 @@ class Plan:
 
     def _without_special_cases(self) -> tuple[_Exact, ...]:
         """Return the tiers when every line of every tier is one product of integers, else nothing."""
-        if self._measures or self._gaps or self.reasons:
+        if self._measures or self.reasons:
             return ()
         found = []
         for level, lines in self._levels:
@@ -142,6 +144,9 @@ class Plan:
         total: int = sum(map(mul, values, weights))
         if not 0 < total <= MAX_PICO:
             return self._carefully(usage, estimated, model)
+        for part in self._gap_parts:
+            if values[part]:
+                return self._carefully(usage, estimated, model)
         items = _new(Lines)
         items.rates = lines
         items.leaves = values
