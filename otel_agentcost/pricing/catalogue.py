@@ -115,14 +115,14 @@ class Catalogue:
             entry = self._at(way, names, day, named)
             if entry is not None:
                 return entry
+        if model.endswith(":free"):
+            tariff = ModelTariff({"id": model, "free": True})
+            return Entry(provider=named or "unknown", tariff=tariff, rules={}, notes=(":free",))
         family = model_family(model)
         for way in self._ways(named, at_host, model):
             found = self._seller(way.maker).find(family, day)
             if found is not None:
                 return self._entry(way, found, {}, (f"family_of:{found.id}", *_reasons(way, named)))
-        if model.endswith(":free"):
-            tariff = ModelTariff({"id": model, "free": True})
-            return Entry(provider=named or "unknown", tariff=tariff, rules={}, notes=(":free",))
         return None
 
     def _local(self, model: str) -> Entry:

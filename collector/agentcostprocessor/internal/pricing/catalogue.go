@@ -109,6 +109,13 @@ func (c *catalogue) find(provider, model, host string, day int64) (*entry, error
 			return found, err
 		}
 	}
+	if strings.HasSuffix(model, ":free") {
+		if named == "" {
+			named = "unknown"
+		}
+		gift := &modelTariff{id: model, free: true, mode: wholeRequest}
+		return &entry{provider: named, tariff: gift, rules: noRules, notes: []string{":free"}}, nil
+	}
 	family := usage.ModelFamily(model)
 	for _, w := range ways {
 		found, err := w.maker.find(family, day)
@@ -118,13 +125,6 @@ func (c *catalogue) find(provider, model, host string, day int64) (*entry, error
 		if found != nil {
 			return c.entry(w, found, nil, append([]string{"family_of:" + found.id}, w.reasons(named)...)), nil
 		}
-	}
-	if strings.HasSuffix(model, ":free") {
-		if named == "" {
-			named = "unknown"
-		}
-		gift := &modelTariff{id: model, free: true, mode: wholeRequest}
-		return &entry{provider: named, tariff: gift, rules: noRules, notes: []string{":free"}}, nil
 	}
 	return nil, nil
 }
