@@ -197,3 +197,12 @@ def test_skim_finds_the_last_usage_and_the_first_names() -> None:
     """The ends of an answer tell usage and names; an escaped quote is not a key."""
     text = b'{"model":"m","data":["\\"usage\\":{}"],"usage":{"prompt_tokens":3}}'
     assert skim(text, text) == {"model": "m", "usage": {"prompt_tokens": 3}}
+
+
+def test_a_frame_with_an_impossible_header_size_does_not_hold_the_reader() -> None:
+    """Found by tests/test_fuzz.py: a damaged prelude before a real header name; the next whole frame is read."""
+    good = frame("metadata", b"{}")
+    total, header_size = 1_000_000, 70_000
+    damaged = total.to_bytes(4, "big") + header_size.to_bytes(4, "big") + good[8:]
+    assert [headers[":event-type"] for headers, _ in frames(damaged + good)] == ["metadata"]
+    assert list(frames(damaged)) == []

@@ -296,7 +296,7 @@ def frames(data: bytes, *, resync: bool = False) -> Iterator[tuple[Mapping[str, 
             # Not a frame (or one cut off): look for the next place that is one.
             if total <= MAX_EVENT and total >= 16 + header_size and header_size <= 65536:
                 return
-            at = _first_frame(data, at + 1)
+            at = _first_frame(data, at + 14)  # a later frame has its first header's name later, too
             continue
         headers = _frame_headers(data[at + 12 : at + 12 + header_size])
         yield headers, data[at + 12 + header_size : at + total - 4]
