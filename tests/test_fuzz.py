@@ -35,6 +35,8 @@ SEED = 20261123
 AT = 1_764_000_000 * 10**9
 SLOW = 5.0
 """Seconds in which any single case must be done, however busy the machine."""
+HANGS = 120.0
+"""Seconds after which a case is said to hang: its stack is printed and the run ends."""
 STATUSES = {"usage", "no_usage", "error", "invalid", "not_billed"}
 DIALECTS = Path(__file__).parent / "conformance" / "usage" / "dialects"
 SPANS: list[dict[str, Any]] = [
@@ -236,6 +238,7 @@ def run(cases: int, seed: int, exchanges: list[dict[str, Any]]) -> float:
     for number in range(cases):
         chance = random.Random(f"{seed} {number}")
         started = time.perf_counter()
+        faulthandler.dump_traceback_later(HANGS, exit=True)
         sort = number % 4
         if sort == 0:
             exchange_case(chance)
@@ -246,6 +249,7 @@ def run(cases: int, seed: int, exchanges: list[dict[str, Any]]) -> float:
         else:
             span_case(chance)
         slowest = max(slowest, time.perf_counter() - started)
+    faulthandler.cancel_dump_traceback_later()
     return slowest
 
 
@@ -305,7 +309,6 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=SEED + 100)
     options = parser.parse_args()
-    faulthandler.dump_traceback_later(3600, exit=True)
     found = recordings()
     started = time.perf_counter()
     slowest = run(options.cases, options.seed, found)
