@@ -7,6 +7,7 @@ read when a metric reader asks. Names and units are those of semconv/registry/me
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 
@@ -35,6 +36,9 @@ _WHAT = (names.GEN_AI_PROVIDER_NAME, names.GEN_AI_RESPONSE_MODEL, names.GEN_AI_T
 _COST = (names.AGENTCOST_COMPONENT, names.AGENTCOST_COST_SOURCE, names.AGENTCOST_COST_CURRENCY, *_WHAT, *OWNER)
 _TOKENS = (names.AGENTCOST_TOKEN_TYPE, names.GEN_AI_PROVIDER_NAME, names.GEN_AI_RESPONSE_MODEL, *OWNER)
 _CALLS = (names.AGENTCOST_COMPONENT, names.AGENTCOST_COST_STATUS, names.ERROR_TYPE, *_WHAT, *OWNER)
+_AGENT, _TENANT, _PROJECT, _COST_CENTER, _PURPOSE = OWNER
+_Who = tuple["str | None", ...]
+"""Status, source, currency, error, provider, model, tool, and the owner's labels."""
 _UNPRICED = (names.AGENTCOST_COST_REASON, names.GEN_AI_PROVIDER_NAME, names.GEN_AI_RESPONSE_MODEL)
 
 COST_BUCKETS = (0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 100.0)
@@ -65,10 +69,14 @@ class Metrics:
         self._open_sessions = open_sessions
         self._model, self._tool, self._owner = Names(max_names), Names(max_names), Names(max_names)
         self._provider_name = Names(256)
-        self.cost = Totals(_COST, fixed=3, divisor=PICO, limit=max_names)
-        self.tokens = Totals(_TOKENS, limit=max_names)
-        self.calls = Totals(_CALLS, fixed=2, limit=max_names)
-        self.charged = Totals((names.AGENTCOST_COST_STATUS,))
+        self._lock = lock = threading.Lock()  # protects _series and the totals below
+        self._series: dict[tuple[str | None, ...], dict[str, list[int]]] = {}
+        """By everything that makes a label: the sums such a charge adds to, as far as they were needed."""
+        self._max_series = max_names
+        self.cost = Totals(_COST, fixed=3, divisor=PICO, limit=max_names, lock=lock)
+        self.tokens = Totals(_TOKENS, limit=max_names, lock=lock)
+        self.calls = Totals(_CALLS, fixed=2, limit=max_names, lock=lock)
+        self.charged = Totals((names.AGENTCOST_COST_STATUS,), lock=lock)
         self.unpriced = Totals(_UNPRICED, limit=max_names)
         self.late = Totals(("",))
         with guard("metrics.create"):
@@ -83,40 +91,73 @@ class Metrics:
         charge, delta = posting.charge, posting.delta
         if reading is None and delta is None:
             return
-        provider = self._provider_name(reading.provider or "") if reading is not None else ""
-        model = self._model(reading.model or reading.request_model or "") if reading is not None else ""
-        tool = self._tool(reading.tool or "") if reading is not None else ""
-        owner = tuple(self._owner(labels.get(key, "")) for key in OWNER)
+        label = labels.get
+        provider = model = tool = None
         if reading is not None:
-            self.charged.add((charge.status,), 1)
-            if charge.status in ("unpriced", "invalid"):
-                self.unpriced.add((_reason(charge.reason), provider, model), 1)
-        if delta is None:
-            return
-        if posting.late:
+            provider, model, tool = reading.provider, reading.model or reading.request_model, reading.tool
+        who: _Who = (
+            charge.status, charge.source, charge.currency, label(names.ERROR_TYPE), provider, model, tool,
+            label(_AGENT), label(_TENANT), label(_PROJECT), label(_COST_CENTER), label(_PURPOSE),
+        )  # fmt: skip
+        with self._lock:
+            cells = self._series.get(who)
+            if cells is None:
+                cells = {}
+                if len(self._series) < self._max_series:
+                    self._series[who] = cells
+            if reading is not None:
+                (cells.get("charged") or self._cell(cells, "charged", who))[0] += 1
+            if delta is not None:
+                cached = delta.cache_read_tokens + delta.cache_write_tokens
+                if delta.llm:
+                    (cells.get("cost llm") or self._cell(cells, "cost llm", who))[0] += delta.llm
+                if delta.llm_calls:
+                    (cells.get("calls llm") or self._cell(cells, "calls llm", who))[0] += delta.llm_calls
+                if delta.tool_calls:
+                    (cells.get("calls tool") or self._cell(cells, "calls tool", who))[0] += delta.tool_calls
+                if delta.input_tokens or delta.output_tokens or cached or delta.reasoning_tokens:
+                    for name, number in (
+                        ("tokens input", delta.input_tokens - cached),
+                        ("tokens cache_read", delta.cache_read_tokens),
+                        ("tokens cache_write", delta.cache_write_tokens),
+                        ("tokens output", delta.output_tokens - delta.reasoning_tokens),
+                        ("tokens reasoning", delta.reasoning_tokens),
+                    ):
+                        if number:
+                            (cells.get(name) or self._cell(cells, name, who))[0] += number
+                if delta.tool or delta.api or delta.compute or delta.api_calls:
+                    for name, number in (
+                        ("cost tool", delta.tool),
+                        ("cost api", delta.api),
+                        ("cost compute", delta.compute),
+                        ("calls api", delta.api_calls),
+                    ):
+                        if number:
+                            (cells.get(name) or self._cell(cells, name, who))[0] += number
+        if reading is not None and charge.status in ("unpriced", "invalid"):
+            self.unpriced.add(
+                (_reason(charge.reason), self._provider_name(provider or ""), self._model(model or "")), 1
+            )
+        if posting.late and delta is not None:
             self.late.add(("",), 1)
-        currency = charge.currency if charge.currency != "USD" else ""
-        error = labels.get(names.ERROR_TYPE, "")
-        for component, pico, calls in (
-            ("llm", delta.llm, delta.llm_calls),
-            ("tool", delta.tool, delta.tool_calls),
-            ("api", delta.api, delta.api_calls),
-            ("compute", delta.compute, 0),
-        ):
-            if pico:
-                self.cost.add((component, charge.source, currency, provider, model, tool, *owner), pico)
-            if calls:
-                self.calls.add((component, charge.status, error, provider, model, tool, *owner), calls)
-        cached = delta.cache_read_tokens + delta.cache_write_tokens
-        for kind, number in (
-            ("input", delta.input_tokens - cached),
-            ("cache_read", delta.cache_read_tokens),
-            ("cache_write", delta.cache_write_tokens),
-            ("output", delta.output_tokens - delta.reasoning_tokens),
-            ("reasoning", delta.reasoning_tokens),
-        ):
-            if number:
-                self.tokens.add((kind, provider, model, *owner), number)
+
+    def _cell(self, cells: dict[str, list[int]], name: str, who: _Who) -> list[int]:
+        """Find the sum a kind of number of such a charge belongs to, and remember it."""
+        status, source, currency, error, provider, model, tool, *labels = who
+        what = (self._provider_name(provider or ""), self._model(model or ""))
+        owner = tuple(self._owner(label or "") for label in labels)
+        series, _, kind = name.partition(" ")
+        if series == "cost":
+            paid_in = currency if currency and currency != "USD" else ""
+            cell = self.cost.cell((kind, source or "", paid_in, *what, self._tool(tool or ""), *owner))
+        elif series == "calls":
+            cell = self.calls.cell((kind, status or "", error or "", *what, self._tool(tool or ""), *owner))
+        elif series == "tokens":
+            cell = self.tokens.cell((kind, *what, *owner))
+        else:
+            cell = self.charged.cell((status or "",))
+        cells[name] = cell
+        return cell
 
     def record_session(
         self,
@@ -144,7 +185,11 @@ class Metrics:
 
     def forget(self) -> None:
         """Start from nothing, in a forked child: its parent reports what was before."""
-        for totals in (self.cost, self.tokens, self.calls, self.charged, self.unpriced, self.late):
+        self._lock = threading.Lock()
+        self._series = {}
+        for totals in (self.cost, self.tokens, self.calls, self.charged):
+            totals.clear(self._lock)
+        for totals in (self.unpriced, self.late):
             totals.clear()
 
     def _create(self, meter: metrics_api.Meter) -> None:

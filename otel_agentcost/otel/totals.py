@@ -39,48 +39,65 @@ class Names:
 
 
 class Totals:
-    """One monotonic sum per label set. `_lock` protects `_sums` and `_shown`; nothing foreign runs under it."""
+    """One monotonic sum per label set. `lock` protects all of it; nothing foreign runs under it.
 
-    __slots__ = ("_divisor", "_fixed", "_labels", "_limit", "_lock", "_shown", "_sums", "folded")
+    A sum is a list of one number, so that who adds to it again and again need not look for it: `cell` hands it out.
+    """
 
-    def __init__(self, labels: tuple[str, ...], *, fixed: int = 1, divisor: int = 1, limit: int = 4096) -> None:
+    __slots__ = ("_divisor", "_fixed", "_labels", "_limit", "_shown", "_sums", "folded", "lock")
+
+    def __init__(
+        self,
+        labels: tuple[str, ...],
+        *,
+        fixed: int = 1,
+        divisor: int = 1,
+        limit: int = 4096,
+        lock: threading.Lock | None = None,
+    ) -> None:
         """Name the labels; the first `fixed` of them take a few fixed words only and are never folded."""
         self._labels = labels
         self._fixed = fixed
         self._divisor = divisor
         self._limit = limit
-        self._lock = threading.Lock()
-        self._sums: dict[Key, int] = {}
+        self.lock = lock if lock is not None else threading.Lock()
+        """Several totals may share one, to be added to in one go."""
+        self._sums: dict[Key, list[int]] = {}
         self._shown: dict[Key, int] = {}
         self.folded = 0
-        """Additions whose label set was folded because there were too many; their amount is in the sums."""
+        """Label sets that were folded because there were too many; their amounts are in the sums."""
+
+    def cell(self, key: Key) -> list[int]:
+        """Return the sum of a label set, to be added to in place; only while the lock is held."""
+        found = self._sums.get(key)
+        if found is None:
+            if len(self._sums) >= self._limit:
+                key = (*key[: self._fixed], *(OTHER if value else "" for value in key[self._fixed :]))
+                self.folded += 1
+            found = self._sums.setdefault(key, [0])
+        return found
 
     def add(self, key: Key, amount: int) -> None:
         """Add an amount, which may be negative: a correction."""
-        if not amount:
-            return
-        with self._lock:
-            sums = self._sums
-            if key not in sums and len(sums) >= self._limit:
-                key = (*key[: self._fixed], *(OTHER if value else "" for value in key[self._fixed :]))
-                self.folded += 1
-            sums[key] = sums.get(key, 0) + amount
+        if amount:
+            with self.lock:
+                self.cell(key)[0] += amount
 
-    def clear(self) -> None:
-        """Start again from nothing: a forked child reports what it did itself."""
-        self._lock = threading.Lock()
+    def clear(self, lock: threading.Lock | None = None) -> None:
+        """Start again from nothing: a forked child reports what it did itself, under a lock nobody holds."""
+        self.lock = lock if lock is not None else threading.Lock()
         self._sums = {}
         self._shown = {}
 
     def sums(self) -> dict[Key, int]:
         """Return the exact sums, corrections included."""
-        with self._lock:
-            return dict(self._sums)
+        with self.lock:
+            return {key: total for key, (total,) in self._sums.items()}
 
     def observe(self, options: CallbackOptions) -> Iterable[Observation]:
         """Report every sum; never less than before."""
-        with self._lock:
-            for key, total in self._sums.items():
+        with self.lock:
+            for key, (total,) in self._sums.items():
                 if total > self._shown.get(key, 0):
                     self._shown[key] = total
             shown = list(self._shown.items())
