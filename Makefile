@@ -35,7 +35,7 @@ test: $(VENV)/.installed test-go ## All tests: Go, default Python, oldest one fo
 	$(BIN)/python tools/test_matrix.py --beside
 
 test-go: | $(GO) ## The Go rooms of the Collector component: the same vectors, with the race detector
-	cd collector && $(GO) vet ./... && $(GO) test $(RACE) ./...
+	cd collector && $(GO) vet ./... && $(GO) test -count=1 $(RACE) ./...
 
 test-all: $(VENV)/.installed ## All tests on every Python found, with the oldest and the newest OpenTelemetry
 	$(BIN)/python tools/test_matrix.py --all
