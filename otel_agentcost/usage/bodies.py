@@ -155,12 +155,13 @@ class Edges:
         self.trimmed = True
         self.overflow = False
 
-    def take(self, chunks: list[bytes]) -> None:
-        """Take the next chunks."""
+    def take(self, chunks: list[bytes]) -> int:
+        """Take the next chunks; return how many bytes they have."""
         block = b"".join(chunks)
         if len(self.head) < EDGE:
             self.head += block[: EDGE - len(self.head)]
         self._end = block[-EDGE:] if len(block) >= EDGE else (self._end + block)[-EDGE:]
+        return len(block)
 
     @property
     def tail(self) -> bytes:

@@ -51,7 +51,10 @@ from otel_agentcost.usage.text_size import TextSize, answer_characters
 MAX_BODY = 16 * 1024 * 1024
 """A JSON answer larger than this is not read (`body_too_large`), except where its ends are enough."""
 FOLD = 4
-"""Chunks are settled so many at a time."""
+"""The first chunks are settled so many at a time."""
+MOST = 32
+"""Later ones so many at most: as many as make about SETTLED bytes."""
+SETTLED = 2048
 MERGED = 3
 """So many of the last events with usage are laid over each other where a provider spreads it."""
 FRAMING = 8
@@ -64,8 +67,8 @@ class Meter:
     """Collect what is needed of one answer while it passes, and read it when it is over."""
 
     __slots__ = (
-        "_api", "_bytes", "_call", "_chunks", "_headers", "_keeper", "_mode", "_new", "_pipe", "_stack", "_status",
-        "_too_large",
+        "_api", "_bytes", "_call", "_chunks", "_fold", "_headers", "_keeper", "_mode", "_pipe", "_stack", "_status",
+        "_too_large", "pending",
     )  # fmt: skip
 
     def __init__(self, call: Call, status: int, headers: Mapping[str, str]) -> None:
@@ -75,7 +78,9 @@ class Meter:
         self._headers = {str(name).lower(): str(value) for name, value in headers.items()}
         self._stack = encodings(self._headers.get("content-encoding"))
         self._mode = ""
-        self._new: list[bytes] = []
+        self.pending: list[bytes] = []
+        """Chunks that came and were not looked at yet; always the same list."""
+        self._fold = FOLD
         self._chunks: list[bytes] = []
         self._keeper: Tail | FrameTail | Edges | None = None
         self._pipe: Pipe | None = None
@@ -84,36 +89,43 @@ class Meter:
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes of the answer as they came; costs about as much as appending to a list."""
-        new = self._new
-        new.append(chunk)
-        if len(new) == FOLD:
-            self._fold()
+        pending = self.pending
+        pending.append(chunk)
+        if len(pending) >= self._fold:
+            self._fold = self.settle()
 
-    def _fold(self) -> None:
-        """Settle the chunks of the last few calls: keep them whole, decode them, or let go what is not needed."""
-        chunks = self._new
-        self._new = []
+    def settle(self) -> int:
+        """Settle the pending chunks: keep them whole, decode them, or let go what is not needed.
+
+        Who appends to `pending` itself calls this when so many are there as the last call returned.
+        """
+        pending = self.pending
+        if not pending:
+            return FOLD
+        chunks = pending.copy()
+        pending.clear()
         if self._keeper is not None:
             if self._pipe is not None:
                 chunks = [piece for chunk in chunks for piece in self._pipe.feed(chunk)]
-            self._keeper.take(chunks)
-            return
+            size = self._keeper.take(chunks)
+            return FOLD if size >= SETTLED or not size else min(MOST, SETTLED * len(chunks) // size)
         size = sum(map(len, chunks))
         if not size or self._too_large:
-            return
+            return FOLD
         self._bytes += size
         if not self._mode:
             keeper = self._begin(next(chunk for chunk in chunks if chunk))
             if keeper is not None:
                 keeper.take(chunks)
                 self._keeper = keeper
-                return
+                return FOLD
         self._chunks += chunks
         if self._mode == "encoded":
             if self._bytes > HELD_ENCODED:
                 self._decode_from_now_on()
         elif self._bytes > MAX_BODY:
             self._over()
+        return FOLD
 
     def _begin(self, start: bytes) -> Tail | FrameTail | None:
         if self._stack and looks_plain(start, self._stack[0]):
@@ -192,7 +204,7 @@ class Meter:
         return TextSize(shown, pieces)
 
     def _close(self, complete: bool) -> Reading:
-        self._fold()
+        self.settle()
         if not self._bytes:
             return self._empty(complete)
         if self._too_large and self._keeper is None:

@@ -60,26 +60,28 @@ class Tail:
     """Keep the first event and the last whole events of a stream; memory does not grow with its length.
 
     What ends an event is a blank line (server-sent events) or a line feed (`lines`). Chunks may be cut anywhere.
-    They come a few at a time, so that one chunk costs little. `marks` are byte strings whose surroundings are kept
+    They come several at a time, so that one chunk costs little. `marks` are byte strings whose surroundings are kept
     wherever they stand (bounded), for facts that do not come last.
     """
 
     __slots__ = (
-        "_breaks", "_current", "_current_size", "_head_open", "_lines", "_marked", "_marked_size", "_marking",
-        "_marks", "_previous", "_rest", "head", "overflow", "size", "trimmed",
+        "_end", "_enough", "_head_open", "_marked", "_marked_size", "_marking", "_marks", "_old", "_whole", "_young",
+        "_young_size", "head", "overflow", "size", "trimmed",
     )  # fmt: skip
 
     def __init__(self, *, lines: bool = False, marks: tuple[bytes, ...] = ()) -> None:
         self.head = b""
         """The first bytes of the stream: HEAD of them, and the first event whole up to HEAD_EVENT."""
         self._head_open = True
-        self._lines = lines
-        self._previous: list[bytes] = []
-        self._current: list[bytes] = []
-        self._current_size = 0
-        self._breaks = 0
-        self._rest = 0
-        """Bytes after the last event end seen."""
+        self._end = b"\n" if lines else b"\n\n"
+        self._old: list[bytes] = []
+        """The chunks before the young ones; let go when the young ones are enough and grow old themselves."""
+        self._young: list[bytes] = []
+        self._young_size = 0
+        self._whole = False
+        """The young chunks have the events and bytes that are always to be kept."""
+        self._enough = KEEP_BYTES
+        """Bytes from which on the young chunks are worth a look."""
         self._marks = marks
         self._marked: list[bytes] = []
         self._marked_size = 0
@@ -91,33 +93,48 @@ class Tail:
         self.overflow = False
         """An event larger than MAX_EVENT lost its beginning."""
 
-    def take(self, chunks: list[bytes]) -> None:
-        """Take the next chunks."""
-        block = b"".join(chunks)
+    def take(self, chunks: list[bytes]) -> int:
+        """Take the next chunks, and the list itself; return how many bytes they have."""
+        size = sum(map(len, chunks))
+        self.size += size
         if self._head_open:
-            self._open(block)
-        if self._breaks >= KEEP_EVENTS and self._current_size >= KEEP_BYTES:
-            self._turn()
-        elif self._current_size > MAX_EVENT:
-            self._rest = 0
-            self._turn()
-            self.overflow = True
+            self._open(b"".join(chunks))
         if self._marks and self._marked_size < LARGE:
-            self._mark(block)
-        self._current.append(block)
-        self._current_size += len(block)
-        self.size += len(block)
-        end = b"\n" if self._lines else b"\n\n"
-        last = block.rfind(end)
-        if last < 0 and not self._lines:
-            end = b"\r\n\r\n" if b"\r\n\r\n" in block else b"\r\r"
-            last = block.rfind(end)
-        if last < 0:
-            self._rest += len(block)
+            self._mark(b"".join(chunks))
+        if self._whole:
+            if self._old:
+                self.trimmed = True
+            self._old = self._young
+            self._young = chunks
+            self._young_size = size
+            self._enough = KEEP_BYTES
+            self._whole = False
         else:
-            # Two are enough to know that at least one event is whole in here.
-            self._breaks += 1 if block.find(end) == last else 2
-            self._rest = len(block) - last - len(end)
+            self._young += chunks
+            self._young_size += size
+        if self._young_size >= self._enough:
+            end = self._end
+            # Most servers send whole events: then their number can be told without a look inside.
+            self._whole = (
+                len(chunks) > 2 and chunks[-1].endswith(end) and chunks[-2].endswith(end) and chunks[-3].endswith(end)
+            ) or self._look()
+        return size
+
+    def _look(self) -> bool:
+        """Tell whether the young chunks have KEEP_EVENTS whole events, or are so large that older ones must go."""
+        data = b"".join(self._young)
+        end = self._end
+        if end not in data and end != b"\n":
+            end = b"\r\n\r\n" if b"\r\n\r\n" in data else b"\r\r"
+        place = len(data)
+        for _ in range(KEEP_EVENTS + 1):  # the first end may be that of an event whose beginning is among the old
+            place = data.rfind(end, 0, place) if place > 0 else -1
+        self._young = [data]
+        # Looking again only at twice the size keeps a large event linear.
+        self._enough = min(2 * len(data), MAX_EVENT + 1)
+        if place < 0 and len(data) > MAX_EVENT:
+            self.overflow = True
+        return place >= 0 or len(data) > MAX_EVENT
 
     def _open(self, block: bytes) -> None:
         """Take the beginning of the stream."""
@@ -125,7 +142,7 @@ class Tail:
             wanted = HEAD - len(self.head)
             self.head += block[:wanted]
             block = block[wanted:]
-        ends = b"\n" in self.head if self._lines else _BLANK.search(self.head) is not None
+        ends = b"\n" in self.head if self._end == b"\n" else _BLANK.search(self.head) is not None
         if not ends and block:
             self.head += block[: HEAD_EVENT - len(self.head)]
             ends = len(self.head) >= HEAD_EVENT
@@ -133,7 +150,7 @@ class Tail:
 
     def _mark(self, block: bytes) -> None:
         """Keep a block with a mark, and those before and after it: its event may begin and end there."""
-        before = self._current[-1] if self._current else self._previous[-1] if self._previous else b""
+        before = self._young[-1] if self._young else self._old[-1] if self._old else b""
         edge = before[-MARK_EDGE:] + block
         if any(mark in edge for mark in self._marks):
             self._marked.append(block if self._marking else before + block)
@@ -145,24 +162,10 @@ class Tail:
             return
         self._marked_size += len(self._marked[-1])
 
-    def _turn(self) -> None:
-        """Let the older events go; what follows the last event end stays with what comes next."""
-        if self._previous:
-            self.trimmed = True
-        rest: list[bytes] = []
-        if 0 < self._rest <= self._current_size:
-            held = b"".join(self._current)
-            rest = [held[-self._rest :]]
-            self._current = [held[: -self._rest]]
-        self._previous = self._current
-        self._current = rest
-        self._current_size = self._rest if rest else 0
-        self._breaks = 0
-
     @property
     def tail(self) -> bytes:
         """The last bytes; the whole stream when nothing was let go."""
-        return b"".join((*self._previous, *self._current))
+        return b"".join((*self._old, *self._young))
 
     @property
     def marked(self) -> tuple[bytes, ...]:
@@ -182,8 +185,8 @@ class FrameTail:
         self.trimmed = False
         self.overflow = False
 
-    def take(self, chunks: list[bytes]) -> None:
-        """Take the next chunks."""
+    def take(self, chunks: list[bytes]) -> int:
+        """Take the next chunks; return how many bytes they have."""
         block = b"".join(chunks)
         if len(self.head) < HEAD_EVENT:
             self.head += block[: HEAD_EVENT - len(self.head)]
@@ -193,6 +196,7 @@ class FrameTail:
             # Half at a time, so that letting go costs nothing per block.
             kept = b"".join(self._blocks)[-FRAMES_KEEP:]
             self._blocks, self._size, self.trimmed = [kept], len(kept), True
+        return len(block)
 
     @property
     def tail(self) -> bytes:

@@ -72,9 +72,9 @@ def _event(more: dict[str, Any]) -> bytes:
         "service_tier": "default",
         "system_fingerprint": "fp_cbf1785567",
         **more,
-        "obfuscation": "h3Kd9sLq2Xv7",
+        "obfuscation": "h3Kd9sLq2Xv7bT0pWm4e",
     }
-    return b"data: " + json.dumps(event).encode() + b"\n\n"
+    return b"data: " + json.dumps(event, separators=(",", ":")).encode() + b"\n\n"  # as api.openai.com writes it
 
 
 def streaming_request(events: int, *, ask: bool = True) -> bytes:

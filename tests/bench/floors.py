@@ -108,7 +108,7 @@ def ring_transport(module: Any, inner: Any, tracer: Tracer | None = None) -> Any
 
 
 def _last_event(end: bytes) -> bytes:
-    place = end.rfind(b'"usage": {')
+    place = end.rfind(b'"usage":{')
     begin = end.rfind(b"data: ", 0, place)
     return end[begin + 6 : end.find(b"\n\n", begin)]
 

@@ -198,7 +198,7 @@ def test_an_error_of_ours_is_counted_and_the_application_sees_nothing(
 
     for owner, name in (
         (exchange_module, "Meter"),
-        (exchange_module.Meter, "feed"),
+        (exchange_module.Meter, "settle"),
         (exchange_module.Meter, "close"),
         (exchange_module, "describe"),
         (evidence, "attach"),

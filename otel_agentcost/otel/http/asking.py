@@ -31,6 +31,7 @@ MAX_REFUSED = 256
 MAX_EVENT = 1024 * 1024
 """An event larger than this is passed on unseen rather than held."""
 
+_WRITTEN_NULL = b',"usage":null'
 _NULL = re.compile(rb',\s*"usage":\s*null')
 # Inside a JSON string the quote would be escaped, so this can only be the key itself.
 _USAGE = re.compile(rb'"usage":\s*\{')
@@ -109,6 +110,11 @@ class Hider:
     def _take(self, chunk: bytes) -> bytes:
         if self._pipe is not None:
             chunk = b"".join(self._pipe.feed(chunk))
+        elif not self._held and chunk.endswith(b"\n\n"):
+            # The usual chunk: whole events, and usage in them only as the null our question caused.
+            shown = chunk.replace(_WRITTEN_NULL, b"")
+            if b'"usage"' not in shown:
+                return shown
         data = self._held + chunk if self._held else chunk
         ends = [found.end() for found in _END.finditer(data)]
         if not ends:

@@ -49,6 +49,19 @@ def ignore(chunk: bytes, /) -> None:
     """Take a chunk nobody needs any more."""
 
 
+class _Forget:
+    """Settle chunks after the end: let them go."""
+
+    __slots__ = ("_pending",)
+
+    def __init__(self, pending: list[bytes]) -> None:
+        self._pending = pending
+
+    def __call__(self) -> int:
+        self._pending.clear()
+        return 1
+
+
 class Exchange:
     """One attempt: owns its span, or enriches the call span that somebody else has opened."""
 
@@ -66,7 +79,9 @@ class Exchange:
         "call",
         "context",
         "feed",
+        "pending",
         "ratios",
+        "settle",
     )
 
     def __init__(
@@ -84,6 +99,9 @@ class Exchange:
         """Current while the request is sent, so that HTTP spans become children and inner taps stand back."""
         self.feed: Callable[[bytes], object] = ignore
         """Give each chunk of the raw body to this, as it passes."""
+        self.pending: list[bytes] = []
+        """Or append it to this, and call `settle` as soon as as many are there as the last call returned."""
+        self.settle: Callable[[], int] = _Forget(self.pending)
         self.body: bytes | None = None
         """The request as the application made it; kept where an estimate may need it."""
         self.ratios: Ratios | None = None
@@ -112,7 +130,7 @@ class Exchange:
         """The head of the response has come."""
         with guard("tap.respond"):
             self._meter = meter = Meter(self.call, status, headers)
-            self.feed = meter.feed
+            self.feed, self.pending, self.settle = meter.feed, meter.pending, meter.settle
             if status >= 400:
                 self._mark(str(status))
 
@@ -122,10 +140,15 @@ class Exchange:
 
     def stumble(self, error: Exception) -> Callable[[bytes], object]:
         """An error of ours while feeding: count it and feed no more."""
-        self.feed = ignore
+        self._stop()
         if not report("tap.feed", error):
             raise error
         return ignore
+
+    def _stop(self) -> None:
+        """Take no more chunks: whoever still appends them must not keep them."""
+        self.feed = ignore
+        self.settle = _Forget(self.pending)
 
     def end(self, *, complete: bool) -> None:
         """The body is over, or was left (`complete=False`): hand the reading over; a second time nothing happens."""
@@ -136,16 +159,18 @@ class Exchange:
         except IndexError:  # another thread came first
             return
         with guard("tap.end"):
-            self.feed = ignore
             ORPHANAGE.forget(self)
             meter, self._meter = self._meter, None
-            if meter is not None:
+            if meter is None:
+                reading = self._without_response("dropped")
+            else:
                 reading = meter.close(complete)
                 if self.ratios is not None and self.body:
                     reading = self._estimated(reading, meter)
-                self._deliver(reading)
-            else:
-                self._deliver(self._without_response("dropped"))
+                del meter
+            self._stop()
+            self.body = None  # what was kept of request and answer is let go before the span is worked on
+            self._deliver(reading)
 
     def _estimated(self, reading: Reading, meter: Meter) -> Reading:
         """Let this call teach the length of tokens, or estimate it by what others taught."""

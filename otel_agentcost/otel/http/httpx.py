@@ -218,13 +218,16 @@ def _stream_classes(module: Any) -> tuple[type, type]:
 
         def __iter__(self) -> Generator[bytes, None, None]:
             exchange = self._exchange
-            feed = exchange.feed
+            pending, enough = exchange.pending, 1
+            keep = pending.append
             try:
                 for chunk in self._stream:
-                    try:
-                        feed(chunk)
-                    except Exception as error:
-                        feed = exchange.stumble(error)
+                    keep(chunk)  # no look at it, no call of ours: a stream may have thousands
+                    if len(pending) >= enough:
+                        try:
+                            enough = exchange.settle()
+                        except Exception as error:
+                            exchange.stumble(error)
                     yield chunk
             except GeneratorExit:
                 exchange.end(complete=False)
@@ -252,14 +255,17 @@ def _stream_classes(module: Any) -> tuple[type, type]:
 
         async def __aiter__(self) -> AsyncGenerator[bytes, None]:
             exchange = self._exchange
-            feed = exchange.feed
+            pending, enough = exchange.pending, 1
+            keep = pending.append
             chunks = self._stream.__aiter__()
             try:
                 async for chunk in chunks:
-                    try:
-                        feed(chunk)
-                    except Exception as error:
-                        feed = exchange.stumble(error)
+                    keep(chunk)
+                    if len(pending) >= enough:
+                        try:
+                            enough = exchange.settle()
+                        except Exception as error:
+                            exchange.stumble(error)
                     yield chunk
             except GeneratorExit:
                 # Closed from outside: close what is below now, as without us the finaliser would.
