@@ -325,7 +325,8 @@ class _Settling:
             elif entry.reading is not None and entry.reading.kind == "aggregate":
                 self.charges[span_id] = Charge(pico=None)
             elif is_call(entry) and len(self.members[self.request[span_id]]) > 1:
-                sums.show(self.request[span_id])
+                if not self._is_free(self.request[span_id]):  # a stored response read again explains nothing
+                    sums.show(self.request[span_id])
             sums.include(entry, self.charges.get(span_id))
             below[span_id] = sums
 

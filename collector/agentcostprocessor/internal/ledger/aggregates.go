@@ -86,8 +86,10 @@ func (s *settling) settleAggregates() {
 		case entry.Reading != nil && entry.Reading.Kind == usage.KindAggregate:
 			s.charge(i, Charge{Currency: defaultCurrency})
 		case isCall(entry) && len(s.members[s.request[i]]) > 1:
-			under = under.made()
-			under.shared = append(under.shared, s.request[i])
+			if !s.isFree(s.request[i]) { // a stored response read again explains nothing
+				under = under.made()
+				under.shared = append(under.shared, s.request[i])
+			}
 		}
 		if s.settled[i] {
 			under = under.include(entry, &s.charges[i], s.families[i])
