@@ -165,7 +165,9 @@ class Tail:
     @property
     def tail(self) -> bytes:
         """The last bytes; the whole stream when nothing was let go."""
-        return b"".join((*self._old, *self._young))
+        data = b"".join((*self._old, *self._young))
+        self._old, self._young = [], [data]  # nothing is held twice
+        return data
 
     @property
     def marked(self) -> tuple[bytes, ...]:
