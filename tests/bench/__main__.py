@@ -36,9 +36,13 @@ PROBES: tuple[tuple[str, str, frozenset[str]], ...] = tuple(
         ("genai", "pipeline.measure_pipeline", "P14"),
         ("genai", "pipeline.measure_bytes", "P15"),
         ("genai", "memory.measure_many", "M1"),
+        ("openai-v2", "peers.measure_openai_v2", "peers"),
+        ("openllmetry", "peers.measure_openllmetry", "peers"),
+        ("openinference", "peers.measure_openinference", "peers"),
+        ("logfire", "peers.measure_logfire", "peers"),
     )
 )
-"""Environment, probe, and the bars it measures."""
+"""Environment, probe, and the bars it measures; `peers` are further comparisons, of the full form."""
 
 
 def run(environment: str, probe: str, form: str) -> Findings:
@@ -72,12 +76,14 @@ def machine() -> dict[str, str]:
     }
 
 
-def wanted(only: str) -> set[str]:
+def wanted(only: str, *, quick: bool) -> set[str]:
     """Return the bars asked for: a name, or a name without its letter for all of its kind (P12: P12, P12m, P12s)."""
     if not only:
-        return {bar.name for bar in BARS}
+        return {bar.name for bar in BARS} | (set() if quick else {"peers"})
     asked = {name.strip().upper() for name in only.split(",")}
     found = {bar.name for bar in BARS if bar.name.upper() in asked or bar.name.rstrip("agms").upper() in asked}
+    if "PEERS" in asked:
+        found.add("peers")
     if not found:
         raise SystemExit(f"bench: no bar is called {only}; there are {', '.join(bar.name for bar in BARS)}")
     return found
@@ -91,7 +97,7 @@ def main() -> int:
     parser.add_argument("--only", default="", metavar="P1,P8", help="measure these bars only")
     parser.add_argument("--save", type=Path, metavar="FILE", help="keep the JSON here as well")
     options = parser.parse_args()
-    bars = wanted(options.only)
+    bars = wanted(options.only, quick=options.quick)
     form = "quick" if options.quick else "full"
     found = Findings()
     begin = time.monotonic()
